@@ -1,0 +1,265 @@
+"""The command line ``hoi``: thin commands over the library, each with an example in its ``--help``.
+
+Bad input ends with one clear line and exit code 2; ``--debug`` shows the traceback behind it. Modules are imported
+inside the commands, so that ``hoi --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import click
+
+from hoi_lib import __version__, profiles
+from hoi_lib.errors import ConfigError, HoiError, OutputError
+
+EXAMPLE = "\b\nExample:\n  {}"
+PROFILE = click.option(
+    "--profile",
+    type=click.Choice(list(profiles.PROFILES)),
+    default=profiles.profile.name,
+    show_default=True,
+    help="Sizes of data, network and training.",
+)
+
+
+def example(line: str):
+    """Put an example below the help text of a command."""
+
+    def decorate(function):
+        function.__doc__ = f"{function.__doc__}\n\n    {EXAMPLE.format(line)}\n"
+        return function
+
+    return decorate
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="hoi")
+@click.option("--debug", is_flag=True, help="Show the traceback behind an error.")
+def app(debug: bool) -> None:
+    """Hands, Objects, Experts: data, training, generation and evaluation of hand-object motion.
+
+    \b
+    Start here:
+      hoi doctor
+      hoi generate --text "Pour the bottle with right hand." --object mesh.obj --out result
+    """
+
+
+@app.group()
+def data() -> None:
+    """Build and check data sets."""
+
+
+@data.command("build")
+@click.argument("name", type=click.Choice(["synthetic"]))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the new data set.")
+@PROFILE
+@click.option("--seed", default=0, show_default=True, help="Same seed, same bytes.")
+@click.option("--workers", default=None, type=click.IntRange(1), help="Processes; all cores by default.")
+@example("hoi data build synthetic --profile laptop --out data/laptop")
+def data_build(name: str, out: Path, profile: str, seed: int, workers: int | None) -> None:
+    """Build the data set NAME into a folder."""
+    from hoi_lib.data import synthetic
+
+    store = synthetic.build(out, profiles.get(profile), seed=seed, workers=workers, progress=True)
+    click.echo(f"{len(store)} clips in {out}, fingerprint {store.fingerprint[:16]}")
+
+
+@data.command("check")
+@click.argument("folder", type=click.Path(path_type=Path))
+@example("hoi data check data/laptop")
+def data_check(folder: Path) -> None:
+    """Measure a data set and fail when a figure misses its bound."""
+    from hoi_lib.data import check
+
+    rows = check(folder)
+    click.echo(table(["figure", "value", "bound", ""], [(*row[:3], "met" if row[3] else "MISSED") for row in rows]))
+    missed = [row[0] for row in rows if not row[3]]
+    if missed:
+        raise HoiError(f"{folder}: {len(missed)} of {len(rows)} figures missed: {', '.join(missed)}.")
+
+
+@app.group()
+def mano() -> None:
+    """Work with MANO files."""
+
+
+@mano.command("convert")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The .npz to write.")
+@example("hoi mano convert MANO_RIGHT.pkl --out mano/MANO_RIGHT.npz")
+def mano_convert(source: Path, out: Path) -> None:
+    """Convert a MANO pickle, as downloaded, to .npz without running anything that is in it."""
+    from hoi_lib.manofile import convert
+
+    convert(source, out)
+    click.echo(f"wrote {out}; use it with HOI_MANO_DIR={out.parent}")
+
+
+@app.command()
+@click.argument("text")
+@click.option("--with", "method", type=click.Choice(["rules", "file"]), default="rules", show_default=True)
+@click.option("--file", "path", type=click.Path(path_type=Path), help="JSON of refined texts, for --with file.")
+@click.option("--hand", type=click.Choice(["left", "right"]), default="right", help="Whose text, for --with file.")
+@example('hoi refine "Pour the bottle with right hand."')
+def refine(text: str, method: str, path: Path | None, hand: str) -> None:
+    """Refine a sentence into descriptions for hand, finger and joint."""
+    from hoi_lib.text import refinement_for
+
+    refined = refinement_for(text, method, path, hand)
+    for level in ("hand", "finger", "joint"):
+        click.echo(f"{click.style(f'{level:6}', bold=True)}  {getattr(refined, level)}")
+
+
+@app.command()
+@click.option("--data", "folder", type=click.Path(path_type=Path), help="Data set; the embedded one by default.")
+@click.option("--preset", default="recommended", show_default=True, help="Reading of the paper to train.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one setting; may be repeated.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Run folder.")
+@click.option("--resume", is_flag=True, help="Continue a run that was stopped.")
+@PROFILE
+@example("hoi train --profile laptop --data data/laptop --set steps=2000 --out runs/first")
+def train(folder: Path | None, preset: str, settings: tuple[str, ...], out: Path, resume: bool, profile: str) -> None:
+    """Train a denoiser and write its run record."""
+    from hoi_lib import data as datasets
+    from hoi_lib.train import config_for
+    from hoi_lib.train import train as run
+
+    size = profiles.get(profile)
+    store = datasets.load(folder) if folder else datasets.default(size)
+    record = run(config_for(preset, size, dict(_setting(s) for s in settings)), store, out, resume=resume)
+    click.echo(f"trained in {record['wall_time_s'] / 60:.1f} minutes: {out}")
+
+
+@app.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--data", "folder", type=click.Path(path_type=Path), help="Data set; the embedded one by default.")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--record", "path", type=click.Path(path_type=Path), help="Where to write the record; RUN by default.")
+@example("hoi evaluate runs/first --data data/laptop --split test")
+def evaluate(run: Path, folder: Path | None, split: str, seed: int, path: Path | None) -> None:
+    """Measure a trained run and write a record."""
+    from hoi_lib import data as datasets
+    from hoi_lib.evaluate import evaluate as measure
+    from hoi_lib.evaluate import format_table
+
+    store = datasets.load(folder) if folder else datasets.default()
+    record = measure(run, store, split=split, seed=seed, out=path or run / f"evaluation_{split}.json")
+    click.echo(format_table(record))
+
+
+@app.command()
+@click.option("--text", required=True, help="What the hand shall do.")
+@click.option("--object", "mesh", type=click.Path(path_type=Path), required=True, help="Any mesh that trimesh reads.")
+@click.option("--scale", type=float, help="Metres per unit of the mesh file; guessed when left out.")
+@click.option("--trajectory", type=click.Path(path_type=Path), help=".npz with t, R (or rot6d), angle; a lift if none.")
+@click.option("--hand", type=click.Choice(["left", "right", "both"]), help="Overrides the hand named in the text.")
+@click.option("--run", type=click.Path(path_type=Path), help="A trained run; the shipped checkpoint by default.")
+@click.option("--seed", default=0, show_default=True, help="Another seed, another motion.")
+@click.option("--steps", default=50, show_default=True, type=click.IntRange(1, 1000), help="DDIM steps.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the four results.")
+@example('hoi generate --text "Pour the bottle with right hand." --object mesh.obj --out result')
+def generate(text, mesh, scale, trajectory, hand, run, seed, steps, out) -> None:
+    """Generate a hand motion for a sentence and a mesh: motion.npz, .glb, .html and .gif."""
+    from hoi_lib import generate as generation
+    from hoi_lib.objects import ObjectModel
+    from hoi_lib.text import parse
+
+    parse(text)
+    folder = generation.output_folder(out)
+    model = ObjectModel.from_mesh(mesh, scale=scale)
+    path = generation.read_trajectory(trajectory) if trajectory else None
+    with progress(steps, "sampling") as bar:
+        clip, notes = generation.generate(text, model, path, hand, run, seed, steps, lambda step: bar.update(1))
+    for note in [*model.notes, *notes]:
+        click.echo(f"note: {note}")
+    for name, seconds in generation.write_results(clip, model, folder):
+        click.echo(f"wrote {folder / name} ({seconds:.1f} s)")
+    click.echo(generation.summary(clip, model))
+
+
+@app.command()
+@click.option("--quick", is_flag=True, help="Fewer repetitions.")
+@example("hoi bench")
+def bench(quick: bool) -> None:
+    """Measure what the library's short cuts save, as ratios within one process on this machine."""
+    from hoi_lib.bench import run
+
+    rows = run(repeats=3 if quick else 7)
+    click.echo(table(["what", "plain", "fast", "ratio"], rows))
+
+
+@app.command()
+@example("hoi doctor")
+def doctor() -> None:
+    """Check this installation and say what is missing and what that costs."""
+    from hoi_lib.doctor import examine
+
+    rows = examine()
+    click.echo(table(["part", "state", ""], rows))
+    if any(row[2] == "BROKEN" for row in rows):
+        raise HoiError("this installation is broken; see the rows above.", "Run make setup again.")
+
+
+def progress(total: int, label: str):
+    """A progress bar on standard error, silent when that is no terminal."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc=label, unit="step", file=sys.stderr, disable=None, leave=False)
+
+
+def table(header: list[str], rows: list[tuple]) -> str:
+    """Plain text table: columns padded, header underlined."""
+    cells = [[str(cell) for cell in row] for row in [header, *rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return "\n".join([lines[0], "  ".join("─" * width for width in widths), *lines[1:]])
+
+
+def _setting(pair: str) -> tuple[str, str]:
+    key, equals, value = pair.partition("=")
+    if not (equals and key and value):
+        raise ConfigError(f"--set {pair!r}: expected KEY=VALUE.", "For example --set steps=2000.")
+    return key.strip(), value.strip()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run ``hoi`` and exit: 0 done, 2 bad input (one line on standard error), 130 interrupted, 1 a bug of ours."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments  # accepted anywhere on the line
+    try:
+        code = app.main(args=[a for a in arguments if a != "--debug"], prog_name="hoi", standalone_mode=False) or 0
+    except Exception as error:
+        code = _report(error, debug)
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+def _report(error: Exception, debug: bool) -> int:
+    """Print one clear line for ``error`` and return the exit code."""
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, click.Abort):
+        return 130
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        return _complain(f"{error.format_message()} Try hoi --help.")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+        error = OutputError(f"{error.filename or 'output'}: {os.strerror(error.errno)}.", "Free space or choose --out.")
+    if isinstance(error, HoiError):
+        return _complain(str(error))
+    _complain(f"internal error: {type(error).__name__}: {error}. Run again with --debug and report it.")
+    return 1
+
+
+def _complain(message: str) -> int:
+    click.echo(f"{click.style('hoi:', fg='red', bold=True)} {message}", err=True)
+    return 2

@@ -1,0 +1,243 @@
+"""From a sentence and a mesh to a moving hand: what ``hoi generate`` does, callable.
+
+L frames at 30 per second, metres, world frame with z up. The object's path is given or made here; the denoiser fills
+in the hand or hands that the sentence names.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hoi_lib import text as language
+from hoi_lib.denoiser import Denoiser
+from hoi_lib.diffusion import Schedule, Step, sample_ddim
+from hoi_lib.encoders import TextEncoder, load_encoder
+from hoi_lib.errors import TrajectoryError
+from hoi_lib.hand import load_hand
+from hoi_lib.motion import FPS, SIDES, Batch, MotionClip, ObjectTrack, Sample, collate, hand_track, pack_object
+from hoi_lib.objects import ObjectModel
+from hoi_lib.rotations import axis_angle_to_matrix, is_rotation, rot6d_to_matrix
+
+SHIPPED = Path(__file__).parent / "assets" / "checkpoint"
+MIN_FRAMES, MAX_PATH_FRAMES = 16, 300
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """An object's path: ``transl`` (L, 3) in metres, ``rotation`` (L, 3, 3), ``angle`` (L,) radians or None."""
+
+    transl: Tensor
+    rotation: Tensor
+    angle: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.transl)
+
+
+def read_trajectory(path: str | Path) -> Trajectory:
+    """Read ``t`` (L, 3), ``R`` (L, 3, 3) or ``rot6d`` (L, 6), and optionally ``angle`` (L,) from an ``.npz``.
+
+    Raises :class:`TrajectoryError` saying which array is missing, of the wrong shape or length, not finite, no
+    rotation, or in millimetres.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {
+                key: np.asarray(file[key], np.float64) for key in file.files if key in {"t", "R", "rot6d", "angle"}
+            }
+    except FileNotFoundError:
+        raise TrajectoryError(f"{path}: no such file.", "Give an .npz with t (L,3) and R (L,3,3).") from None
+    except Exception as error:  # numpy raises half a dozen kinds for damaged archives
+        raise TrajectoryError(
+            f"{path}: not readable as .npz ({error}).", "Write it with numpy.savez(path, t=…, R=…)."
+        ) from None
+    if "t" not in arrays or not {"R", "rot6d"} & set(arrays):
+        raise TrajectoryError(f"{path}: holds {sorted(arrays) or 'nothing'}: expected t and R (or rot6d).")
+    frames = len(arrays["t"])
+    shapes = {"t": (frames, 3), "R": (frames, 3, 3), "rot6d": (frames, 6), "angle": (frames,)}
+    for key, array in arrays.items():
+        if array.shape != shapes[key]:
+            raise TrajectoryError(f"{path}: {key} has shape {array.shape}: expected {shapes[key]}, one row a frame.")
+        if not np.isfinite(array).all():
+            bad = int(np.argwhere(~np.isfinite(array))[0][0])
+            raise TrajectoryError(f"{path}: {key} is not finite at frame {bad}.", "Fill or cut the gaps first.")
+    tensors = {key: torch.from_numpy(array).float() for key, array in arrays.items()}
+    rotation = tensors["R"] if "R" in tensors else rot6d_to_matrix(tensors["rot6d"])
+    return checked(Trajectory(tensors["t"], rotation, tensors.get("angle")), str(path))
+
+
+def checked(path: Trajectory, name: str = "trajectory") -> Trajectory:
+    """Return ``path`` if its length, units and rotations make sense, else raise :class:`TrajectoryError`."""
+    if not MIN_FRAMES <= len(path) <= MAX_PATH_FRAMES:
+        raise TrajectoryError(
+            f"{name}: {len(path)} frames: expected {MIN_FRAMES} to {MAX_PATH_FRAMES} at {FPS} per second.",
+            "Cut it, or resample it.",
+        )
+    if not is_rotation(path.rotation):
+        worst = int((torch.linalg.det(path.rotation) - 1).abs().argmax())
+        raise TrajectoryError(
+            f"{name}: R at frame {worst} is no rotation (expected orthonormal columns, determinant 1).",
+            "Check the order of its axes and that no scale is mixed in.",
+            "chapter 2",
+        )
+    reach = float(path.transl.abs().max())
+    if reach > 20:
+        raise TrajectoryError(
+            f"{name}: translations reach {reach:.0f} m.",
+            "Divide by 1000 if they are millimetres.",
+            "chapter 4, “Units”",
+        )
+    return path
+
+
+def lift(model: ObjectModel, frames: int = 105, height: float = 0.18) -> Trajectory:
+    """The path for a user who gives none: the object stands on the table, is lifted, and is held.
+
+    A minimum-jerk rise of ``height`` metres over the middle of the clip; hinged objects stay closed.
+    """
+    rest = int(0.28 * frames)
+    s = ((torch.arange(frames) - rest) / (0.35 * frames)).clamp(0, 1)
+    rise = s**3 * (10 - 15 * s + 6 * s**2)
+    transl = torch.zeros(frames, 3)
+    transl[:, 2] = height * rise - float(model.vertices[:, 2].min())
+    turn = axis_angle_to_matrix(torch.stack([torch.zeros(frames), 0.12 * rise, torch.zeros(frames)], -1))
+    return Trajectory(transl, turn, torch.zeros(frames) if model.hinge is not None else None)
+
+
+def sample_for(text: str, side: str, model: ObjectModel, path: Trajectory, points: int = 1024) -> Sample:
+    """The :class:`Sample` of one requested hand: everything but its motion, which is zero."""
+    frames = len(path)
+    return Sample(
+        pose=torch.zeros(frames, 99),
+        object_pose=pack_object(path.transl, path.rotation, path.angle),
+        valid=torch.ones(frames, dtype=torch.bool),
+        betas=torch.zeros(10),
+        wrist_rest=load_hand(side).rest_wrist(torch.zeros(10)),
+        contact=torch.zeros(frames, dtype=torch.bool),
+        side=SIDES.index(side),
+        points=torch.as_tensor(model.points[:points], dtype=torch.float32),
+        normals=torch.as_tensor(model.normals[:points], dtype=torch.float32),
+        part=torch.as_tensor(model.point_part[:points]),
+        hinge=torch.as_tensor(model.hinge_numbers(), dtype=torch.float32),
+        caption=text,
+        verb=language.parse(text).verb or "",
+        object_name=model.name,
+        clip_name="generated",
+    )
+
+
+@torch.no_grad()
+def sample_batch(
+    denoiser: Denoiser,
+    batch: Batch,
+    encoder: TextEncoder,
+    steps: int = 50,
+    generator: torch.Generator | None = None,
+    callback: Callable[[Step], None] | None = None,
+) -> Float[Tensor, "B L 99"]:
+    """Sample the hands of a batch with DDIM and return their 99 numbers a frame in the world frame.
+
+    Everything that does not depend on the noise level is computed once, before the first step.
+    """
+    denoiser.eval()
+    device = next(denoiser.parameters()).device
+    batch = batch.to(device)
+    conditions = denoiser.prepare(batch, encoder)
+    noise = torch.randn(batch.pose.shape, generator=generator).to(device)
+    x0 = sample_ddim(
+        lambda x, t: denoiser(x, t, conditions, batch.valid),
+        noise,
+        Schedule.of(denoiser.config.schedule),
+        steps=steps,
+        generator=generator,
+        callback=callback,
+    )
+    return denoiser.to_world(x0, batch)
+
+
+def generate(
+    text: str,
+    model: ObjectModel,
+    path: Trajectory | None = None,
+    hands: str | None = None,
+    run: str | Path | None = None,
+    seed: int = 0,
+    steps: int = 50,
+    callback: Callable[[Step], None] | None = None,
+) -> tuple[MotionClip, list[str]]:
+    """Generate the hand motion that ``text`` asks for on ``model``; returns the clip and notes for the user.
+
+    ``hands`` ("left", "right", "both") overrides what the sentence says; a sentence without hands gets the right one.
+    ``run`` is a trained run or an exported checkpoint, the shipped one by default.
+    """
+    parsed, notes = language.parse(text), []
+    if parsed.verb is None:
+        notes.append("no verb of the vocabulary was found: the sentence alone guides the motion")
+    hands = hands or parsed.hands or "right"
+    sides = SIDES if hands == "both" else (hands,)
+    path = checked(path or lift(model))
+    denoiser = load_denoiser(run)
+    batch = collate([sample_for(text, side, model, path, denoiser.config.points) for side in sides])
+    generator = torch.Generator().manual_seed(seed)
+    poses = sample_batch(denoiser, batch, load_encoder(denoiser.config.text_encoder), steps, generator, callback)
+    return clip_of(text, parsed.verb or "", sides, poses, batch, model), notes
+
+
+def load_denoiser(run: str | Path | None = None) -> Denoiser:
+    """The denoiser of a run folder, of an exported folder, or the shipped one; raises :class:`CheckpointError`."""
+    folder = Path(run) if run is not None else SHIPPED
+    return Denoiser.from_pretrained(folder / "denoiser" if (folder / "denoiser").is_dir() else folder)
+
+
+def clip_of(
+    text: str, verb: str, sides: tuple[str, ...], poses: Tensor, batch: Batch, model: ObjectModel
+) -> MotionClip:
+    """Put the hands of one batch together as the :class:`MotionClip` of one interaction."""
+    tracks = {side: hand_track(pose, betas) for side, pose, betas in zip(sides, poses, batch.betas, strict=True)}
+    transl, rotation, angle = _object_arrays(batch.object_pose[0])
+    angle = angle if model.hinge is not None else None
+    track = ObjectTrack(model.name, model.category, transl, rotation, angle)
+    return MotionClip("generated", tracks, track, verb, "generated", text)
+
+
+def _object_arrays(object_pose: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rotation = rot6d_to_matrix(object_pose[:, 3:9])
+    return object_pose[:, :3].numpy(), rotation.numpy(), object_pose[:, 9].numpy()
+
+
+def contact_distance(clip: MotionClip, model: ObjectModel) -> dict[str, Float[np.ndarray, "L"]]:
+    """For each hand the distance in metres, per frame, from its nearest vertex to the object's surface.
+
+    Negative values say how deep the deepest vertex lies inside.
+    """
+    return {side: _surface_gap(side, track, clip.object, model) for side, track in clip.hands.items()}
+
+
+def _surface_gap(side: str, track, path: ObjectTrack, model: ObjectModel) -> np.ndarray:
+    hand = load_hand(side)
+    vertices = hand.from_matrices(*(torch.as_tensor(a) for a in (track.rotations, track.transl, track.betas))).vertices
+    local = (vertices.numpy() - path.transl[:, None]) @ path.rotation
+    return np.asarray(model.signed_distance(local, path.angle)).min(-1)
+
+
+def output_folder(path: str | Path) -> Path:
+    """Create the folder for results, or raise :class:`OutputError` when it cannot be written."""
+    from hoi_lib.errors import OutputError
+
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror}.", "Choose another --out.") from None
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"{folder}: is read-only.", "Choose another --out.")
+    return folder
