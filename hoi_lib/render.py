@@ -1,0 +1,353 @@
+"""Pictures of meshes on a CPU, with no display: soft light, smooth normals, a shadow on the ground.
+
+A rasteriser finds the face under every sub-pixel; every visible point is then lit by a soft key light and a sky of
+many directions, each with its own small shadow map, so that shadows and the darkening of creases come out smooth and
+free of noise. The inner loops are `warp-lang` kernels, compiled once (2 s) and cached on disk.
+
+V vertices, F faces, N lights, H and W the height and width of the picture. World frame with z up, metres. Colours are
+sRGB in [0, 1] outside this file and linear light inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+VIEWS = {
+    "front": (0.0, 12.0),
+    "back": (180.0, 12.0),
+    "left": (-90.0, 12.0),
+    "right": (90.0, 12.0),
+    "top": (0.0, 89.0),
+    "three_quarter": (35.0, 24.0),
+    "three_quarter_left": (-35.0, 24.0),
+    "behind": (145.0, 24.0),
+    "palm": (0.0, 0.0, -90.0),
+    "back_of_hand": (180.0, 0.0, 90.0),
+    "thumb_side": (0.0, 89.0, -90.0),
+}
+"""Azimuth and elevation of the eye in degrees, and a roll. Azimuth 0 looks along +y with x to the right, 90 looks
+along −x. The last three are for a right hand in MANO's rest frame and show it with its fingers up."""
+
+BACKGROUND = "#FBFAF7"
+CLAY = "#CBC3B4"
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A surface to draw: ``vertices`` (V, 3) in metres, ``faces`` (F, 3), one ``color`` or ``vertex_colors`` (V, 3).
+
+    ``color`` is anything that matplotlib takes, ``vertex_colors`` are RGB in [0, 1]; ``opacity`` below 1 lets what is
+    behind or inside show through. Faces that meet at a slight angle are shaded as one smooth skin, sharp edges stay.
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    color: object = CLAY
+    vertex_colors: np.ndarray | None = None
+    opacity: float = 1.0
+
+
+@dataclass(frozen=True)
+class Camera:
+    """An eye in perspective: ``axes`` (3, 3) with rows right, up, back; ``eye`` (3,); ``focal`` in half heights.
+
+    ``upright`` says that the picture's up is the world's, so that a ground makes sense.
+    """
+
+    axes: np.ndarray
+    eye: np.ndarray
+    focal: float
+    upright: bool = True
+
+    def project(self, points: np.ndarray, width: int, height: int) -> np.ndarray:
+        """Pixel x, pixel y and nearness (1 / depth) of ``points`` (V, 3), as (V, 3)."""
+        local = (points - self.eye) @ self.axes.T
+        near = 1.0 / np.maximum(-local[:, 2], 1e-6)
+        scale = self.focal * height / 2 * near
+        return np.stack([width / 2 + local[:, 0] * scale, height / 2 - local[:, 1] * scale, near], -1)
+
+
+def camera(
+    points: np.ndarray,
+    view: str | tuple = "three_quarter",
+    size: tuple[int, int] = (480, 480),
+    zoom: float = 1.0,
+    margin: float = 0.06,
+    field: float = 18.0,
+) -> Camera:
+    """The eye from which all ``points`` (V, 3) just fill the picture.
+
+    ``view`` is a name of :data:`VIEWS` or (azimuth, elevation[, roll]) in degrees; ``field`` is the vertical angle of
+    view in degrees, small for a mild perspective. Give it the points of all frames to fix the eye over an animation.
+    Raises ``ValueError`` for an unknown name.
+    """
+    if isinstance(view, str) and view not in VIEWS:
+        raise ValueError(f"view {view!r}: expected one of {', '.join(VIEWS)} or (azimuth, elevation) in degrees")
+    azimuth, elevation, *roll = VIEWS[view] if isinstance(view, str) else view
+    axes = _axes(azimuth, elevation, roll[0] if roll else 0.0)
+    points = np.asarray(points, float).reshape(-1, 3)
+    local = points @ axes.T
+    focal = 1.0 / np.tan(np.radians(field / 2))
+    slope = np.array([size[0] / size[1], 1.0]) * (1 - 2 * margin) / focal / zoom
+    eye = np.array([*(local[:, :2].min(0) + local[:, :2].max(0)) / 2, 0.0])
+    for _ in range(4):
+        spread = np.abs(local[:, :2] - eye[:2]) / slope
+        eye[2] = (local[:, 2] + spread.max(1)).max() + 1e-6
+        # what is nearer looks larger, so the middle of the picture is not the middle of the box
+        seen = (local[:, :2] - eye[:2]) / (eye[2] - local[:, 2])[:, None]
+        eye[:2] += (seen.min(0) + seen.max(0)) / 2 * (eye[2] - local[:, 2].mean())
+    return Camera(axes, eye @ axes, float(focal), upright=not (roll and roll[0]))
+
+
+def _axes(azimuth: float, elevation: float, roll: float) -> np.ndarray:
+    a, e, r = np.radians([azimuth, elevation, roll])
+    back = np.array([np.sin(a) * np.cos(e), -np.cos(a) * np.cos(e), np.sin(e)])
+    right = np.array([np.cos(a), np.sin(a), 0.0])
+    up = np.cross(back, right)
+    return np.stack([np.cos(r) * right + np.sin(r) * up, np.cos(r) * up - np.sin(r) * right, back])
+
+
+def render(
+    meshes: Mesh | Sequence[Mesh],
+    view: str | tuple = "three_quarter",
+    size: tuple[int, int] = (480, 480),
+    shadow: bool = True,
+    zoom: float = 1.0,
+    eye: Camera | None = None,
+    ground: float | None = None,
+    background: object = BACKGROUND,
+    samples: int = 3,
+) -> np.ndarray:
+    """Draw ``meshes`` and return the picture, (H, W, 3) uint8.
+
+    ``view`` is a name of :data:`VIEWS` or (azimuth, elevation[, roll]) in degrees; ``size`` is (width, height). The
+    eye is placed so that everything just fits and ``zoom`` (> 1 is nearer) is applied; ``eye`` from :func:`camera`
+    overrides all three. A soft shadow falls on the ground at height ``ground`` in metres, by default the lowest
+    vertex, unless ``shadow`` is False. Each pixel averages ``samples``² sub-pixels.
+    """
+    meshes = [meshes] if isinstance(meshes, Mesh) else list(meshes)
+    width, height = size
+    points = np.concatenate([np.asarray(m.vertices, float).reshape(-1, 3) for m in meshes])
+    eye = eye or camera(points, view, size, zoom)
+    canvas = np.broadcast_to(to_linear(rgb(background)), (height, width, 3)).copy()
+    solid = [m for m in meshes if m.opacity >= 1]
+    glass = [m for m in meshes if m.opacity < 1]
+    painter = _Painter(eye, size, samples, bounds=_bounds(points))
+    lights = painter.lights(solid)
+    if shadow and eye.upright:
+        level = float(points[:, 2].min()) if ground is None else ground
+        share = painter.ground(lights, level)
+        if glass:
+            share = 0.5 * share + 0.5 * painter.ground(painter.lights(meshes), level)
+        canvas *= (1 - 0.72 * (1 - share))[..., None]
+    canvas = painter.paint(canvas, solid, lights, 1.0, opaque=True)
+    centre = [np.mean(m.vertices, 0) @ eye.axes[2] for m in glass]
+    for i in np.argsort(centre):
+        canvas = painter.paint(canvas, [glass[i]], lights, glass[i].opacity)
+    return np.uint8(np.clip(to_srgb(canvas), 0, 1) * 255 + 0.5)
+
+
+def rgb(color: object) -> np.ndarray:
+    """sRGB (3,) in [0, 1] of any colour that matplotlib takes."""
+    from matplotlib.colors import to_rgb
+
+    return np.array(to_rgb(color))
+
+
+def to_linear(srgb: np.ndarray) -> np.ndarray:
+    """Linear light of sRGB values in [0, 1]."""
+    srgb = np.asarray(srgb, float)
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+def to_srgb(linear: np.ndarray) -> np.ndarray:
+    """sRGB values of linear light; a soft shoulder keeps highlights above 0.8 from clipping."""
+    linear = np.maximum(linear, 0)
+    excess = np.maximum(linear - 0.8, 0)
+    linear = np.minimum(linear, 0.8) + 0.2 * np.tanh(excess / 0.2)
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def corner_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Unit normals per face corner (F, 3, 3): faces around a vertex are averaged unless a crease parts them.
+
+    Each neighbour counts by its area and by the angle between the two faces, fully up to 30°, not at all above 60°.
+    Vertices at the same place count as one, whatever the file says.
+    """
+    vertices, faces = np.asarray(vertices, float), np.asarray(faces, int)
+    corners = vertices[faces]
+    area = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    unit = area / np.maximum(np.linalg.norm(area, axis=1, keepdims=True), 1e-20)
+    _, place = np.unique(np.round(vertices, 7), axis=0, return_inverse=True)
+    flat = place.reshape(-1)[faces].reshape(-1)
+    order = np.argsort(flat, kind="stable")
+    counts = np.bincount(flat)
+    starts = np.cumsum(counts) - counts
+    mine = np.repeat(np.arange(len(flat)), counts[flat])
+    first = np.cumsum(counts[flat]) - counts[flat]
+    other = order[np.repeat(starts[flat], counts[flat]) + np.arange(len(mine)) - first[mine]]
+    cosine = (unit[mine // 3] * unit[other // 3]).sum(1)
+    weight = np.clip((cosine - 0.5) / (0.866 - 0.5), 0, 1)
+    total = np.stack(
+        [np.bincount(mine, weight * area[other // 3, k], minlength=len(flat)) for k in range(3)], -1
+    )
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    normals = np.where(length > 1e-20, total / np.maximum(length, 1e-20), np.repeat(unit, 3, 0))
+    return normals.reshape(-1, 3, 3)
+
+
+def _bounds(points: np.ndarray) -> tuple[np.ndarray, float]:
+    """Centre and radius of a sphere about ``points``."""
+    centre = (points.min(0) + points.max(0)) / 2
+    return centre, float(np.linalg.norm(points - centre, axis=1).max()) * 1.02 + 1e-4
+
+
+@lru_cache(maxsize=16)
+def _light_rig(azimuth: float, upright: bool) -> tuple[np.ndarray, np.ndarray, int]:
+    """Directions (N, 3) and linear colours (N, 3) of the lights, the first of which are the key light.
+
+    Written for an eye at azimuth 0 with x to its right: a warm key light of 14° half width from the upper left, a
+    cool sky that is brighter above, and a warm reflection from below; turned with the eye.
+    """
+    golden = np.pi * (3 - np.sqrt(5))
+    keys, sky = 18, 56
+    k = np.arange(keys)
+    disc = 0.26 * np.sqrt((k + 0.5) / keys)[:, None] * np.stack([np.cos(k * golden), np.sin(k * golden)], -1)
+    key = np.array([-0.5, -0.55, 0.95]) / np.linalg.norm([-0.5, -0.55, 0.95])
+    side = np.cross(key, [0, 0, 1.0])
+    side /= np.linalg.norm(side)
+    key_dirs = key + disc[:, :1] * side + disc[:, 1:] * np.cross(side, key)
+    j = np.arange(sky)
+    z = 1 - 2 * (j + 0.5) / sky
+    sky_dirs = np.stack([np.sqrt(1 - z**2) * np.cos(j * golden), np.sqrt(1 - z**2) * np.sin(j * golden), z], -1)
+    front = np.clip(0.6 - 0.4 * sky_dirs[:, 1], 0, None)
+    height = (z + 1) / 2
+    tint = np.outer(1 - height, [1.0, 0.93, 0.84]) + np.outer(height, [0.93, 0.97, 1.04])
+    sky_color = tint * (front * (0.45 + 0.75 * height))[:, None]
+    sky_color *= 0.62 / (sky_color[:, 1] * np.clip(sky_dirs @ [0, -0.6, 0.8], 0, None)).sum()
+    key_color = np.tile([[1.04, 1.0, 0.93]], (keys, 1)) * 0.62 / keys
+    dirs = np.concatenate([key_dirs, sky_dirs])
+    dirs /= np.linalg.norm(dirs, axis=1, keepdims=True)
+    turn = np.radians(azimuth)
+    spin = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
+    return (dirs @ spin.T if upright else dirs), np.concatenate([key_color, sky_color]), keys
+
+
+class _Painter:
+    """Buffers and kernels for one picture."""
+
+    def __init__(self, eye: Camera, size: tuple[int, int], samples: int, bounds: tuple[np.ndarray, float]):
+        self.eye, self.size, self.samples, self.bounds = eye, size, samples, bounds
+        self.wp, self.kernels = _warp()
+        self.hidden = self._full((size[1] * samples, size[0] * samples), self.kernels.EMPTY)
+        struct = self.kernels.Eye()
+        struct.position = self.wp.vec3(*eye.eye)
+        struct.right, struct.up, struct.back = (self.wp.vec3(*row) for row in eye.axes)
+        struct.focal = eye.focal
+        self.eye_struct = struct
+
+    def _full(self, shape: tuple, value: float, dtype: type = float) -> object:
+        return self.wp.full(shape, value, dtype=dtype, device="cpu")
+
+    def _array(self, values: np.ndarray, dtype: object) -> object:
+        kind = np.int32 if np.issubdtype(values.dtype, np.integer) else np.float32
+        return self.wp.array(np.ascontiguousarray(values, dtype=kind), dtype=dtype, device="cpu")
+
+    def _raster(self, points: np.ndarray, faces: np.ndarray, shape: tuple, keep_ids: bool) -> tuple:
+        """Nearness (N, H, W) and face (N, H, W) of ``points`` (N, V, 3), already projected."""
+        near = self._full((len(points), *shape), self.kernels.EMPTY)
+        ids = self._full((len(points), *shape) if keep_ids else (0, 0, 0), -1, int)
+        if len(faces):
+            vectors = self._array(points, self.wp.vec3)
+            inputs = [vectors, self._array(faces, self.wp.vec3i), near, ids]
+            self.wp.launch(self.kernels.rasterise, dim=(len(points), len(faces)), inputs=inputs, device="cpu")
+        return near, ids
+
+    def lights(self, meshes: list[Mesh]) -> object:
+        """The lights with shadow maps of ``meshes``."""
+        vertices, faces, _ = _join(meshes)
+        azimuth = np.degrees(np.arctan2(self.eye.axes[2, 0], -self.eye.axes[2, 1])) if self.eye.upright else 0.0
+        directions, colors, keys = _light_rig(round(float(azimuth), 3), self.eye.upright)
+        if not self.eye.upright:  # a rolled picture is lit from its own upper left
+            directions = directions @ np.stack([self.eye.axes[0], -self.eye.axes[2], self.eye.axes[1]])
+        across, along = _tangents(directions)
+        centre, radius = self.bounds
+        resolution = int(np.clip(max(self.size) * 0.6, 128, 320))
+        local = (vertices - centre) / radius
+        maps = np.stack([local @ across.T, local @ along.T, local @ directions.T], -1).transpose(1, 0, 2)
+        maps = maps * [resolution / 2, resolution / 2, radius] + [resolution / 2, resolution / 2, 0]
+        rig = self.kernels.Lights()
+        rig.near, _ = self._raster(maps, faces, (resolution, resolution), keep_ids=False)
+        vec3 = self.wp.vec3
+        rig.direction, rig.color = self._array(directions, vec3), self._array(colors, vec3)
+        rig.across, rig.along = self._array(across, vec3), self._array(along, vec3)
+        rig.centre, rig.radius, rig.offset, rig.keys = vec3(*centre), radius, 1.6 * radius / resolution, keys
+        return rig
+
+    def ground(self, lights: object, level: float) -> np.ndarray:
+        """Share of the light that reaches the ground at height ``level``, (H, W)."""
+        out = self._full((self.size[1], self.size[0]), 1.0)
+        inputs = [lights, self.eye_struct, level, out]
+        self.wp.launch(self.kernels.ground_light, dim=out.shape, inputs=inputs, device="cpu")
+        return out.numpy()
+
+    def paint(self, canvas: np.ndarray, meshes: list[Mesh], lights: object, opacity: float, opaque: bool = False):
+        """Lay ``meshes`` over ``canvas`` (H, W, 3) where nothing opaque is nearer; returns the new canvas."""
+        if not meshes:
+            return canvas
+        vertices, faces, colors = _join(meshes)
+        shape = self.size[1] * self.samples, self.size[0] * self.samples
+        screen = self.eye.project(vertices, shape[1], shape[0])
+        near, ids = self._raster(screen[None], faces, shape, keep_ids=True)
+        surface = self.kernels.Surface()
+        vec3 = self.wp.vec3
+        surface.faces, surface.points = self._array(faces, self.wp.vec3i), self._array(vertices, vec3)
+        surface.normals = self._array(corner_normals(vertices, faces), vec3)
+        surface.colors = self._array(to_linear(colors)[faces], vec3)
+        owner = np.repeat(np.arange(len(meshes)), [len(m.faces) for m in meshes])
+        surface.owner = self._array(owner, int)
+        out = self.wp.zeros((self.size[1], self.size[0]), dtype=self.wp.vec4, device="cpu")
+        inputs = [surface, lights, self.eye_struct, self.samples, near[0], ids[0], self.hidden, out]
+        self.wp.launch(self.kernels.draw, dim=out.shape, inputs=inputs, device="cpu")
+        if opaque:
+            self.hidden = near[0]
+        layer = out.numpy()
+        return canvas * (1 - opacity * layer[..., 3:]) + opacity * layer[..., :3]
+
+
+def _join(meshes: list[Mesh]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vertices (V, 3), faces (F, 3) and sRGB colours (V, 3) of all meshes together."""
+    vertices, faces, colors, start = [np.zeros((0, 3))], [np.zeros((0, 3), int)], [np.zeros((0, 3))], 0
+    for m in meshes:
+        v = np.asarray(m.vertices, float).reshape(-1, 3)
+        vertices.append(v)
+        faces.append(np.asarray(m.faces, int) + start)
+        plain = np.broadcast_to(rgb(m.color), v.shape) if m.vertex_colors is None else m.vertex_colors
+        colors.append(np.asarray(plain, float)[:, :3])
+        start += len(v)
+    return np.concatenate(vertices), np.concatenate(faces), np.concatenate(colors)
+
+
+def _tangents(directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two unit vectors (N, 3) across each direction, turned differently for each so that map texels never line up."""
+    helper = np.where(np.abs(directions[:, 2:]) < 0.9, [[0.0, 0.0, 1.0]], [[1.0, 0.0, 0.0]])
+    a = np.cross(helper, directions)
+    a /= np.linalg.norm(a, axis=1, keepdims=True)
+    b = np.cross(directions, a)
+    turn = np.arange(len(directions))[:, None] * 0.7
+    return np.cos(turn) * a + np.sin(turn) * b, np.cos(turn) * b - np.sin(turn) * a
+
+
+@lru_cache(maxsize=1)
+def _warp() -> tuple:
+    import warp as wp
+
+    wp.config.quiet = True
+    from hoi_lib import render_kernels
+
+    wp.init()
+    return wp, render_kernels
