@@ -1,0 +1,295 @@
+"""Objects: a mesh, perhaps with a hinge, its 1 024 surface points, and its exact signed distance.
+
+The object frame has z up as the thing stands on a table, metres. Part 0 is the base; part 1, where there is one, turns
+by the hinge angle about the hinge's axis. Catalogue objects, random ones and meshes of a user's own are all the same
+:class:`ObjectModel`.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hoi_lib import catalogue as _catalogue
+from hoi_lib.catalogue import Hinge, Solid
+from hoi_lib.errors import MeshError, OutputError, StoreError
+from hoi_lib.rotations import axis_angle_to_matrix
+
+if TYPE_CHECKING:
+    from hoi_lib.distance import DistanceGrid, SurfaceQuery
+
+__all__ = [
+    "ARTICULATED",
+    "CATEGORIES",
+    "HELD_OUT_SEEDS",
+    "Hinge",
+    "ObjectModel",
+    "catalogue",
+    "load_object",
+    "random_shape",
+]
+
+CATEGORIES = tuple(_catalogue.MAKERS)
+ARTICULATED = ("laptop", "lidded_box", "notebook", "pliers")
+HELD_OUT_SEEDS = tuple(range(1_000_000, 1_000_020))  # training draws its random shapes from seeds below 1 000 000
+POINTS = 1024
+Array = np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectModel:
+    """A rigid or hinged object in its own frame.
+
+    ``vertices`` (V, 3) float64 metres at hinge angle 0, ``faces`` (F, 3) int64 looking outwards, ``part`` (V,) 0 for
+    the base and 1 for what moves, ``hinge`` or None. ``notes`` tells in words what was guessed or mended on reading.
+    """
+
+    name: str
+    category: str
+    vertices: Array
+    faces: Array
+    part: Array
+    hinge: Hinge | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_mesh(
+        cls,
+        source: object,
+        name: str | None = None,
+        category: str = "object",
+        scale: float | str | None = None,
+    ) -> ObjectModel:
+        """Read a user's mesh: a path in any format trimesh knows, or a trimesh mesh or scene.
+
+        ``scale`` is metres per unit of the file, or "mm", "cm", "m"; None guesses it from the size. The frame of the
+        file is kept. Raises :class:`MeshError` where there is no surface to hold.
+        """
+        from hoi_lib.meshfile import read
+
+        stem, vertices, faces, notes = read(source, scale)
+        return cls(name or stem, category, vertices, faces, np.zeros(len(vertices), np.int64), None, tuple(notes))
+
+    @property
+    def bounds(self) -> Float[Array, "2 3"]:
+        """Lowest and highest corner of the closed object's box, metres."""
+        return np.stack([self.vertices.min(0), self.vertices.max(0)])
+
+    @cached_property
+    def _samples(self) -> tuple[Array, Array, Array]:
+        return _farthest_samples(self.vertices, self.faces, self.part, POINTS)
+
+    @property
+    def points(self) -> Float[Array, "1024 3"]:
+        """Farthest-point samples of the surface at hinge angle 0, float32 metres."""
+        return self._samples[0]
+
+    @property
+    def normals(self) -> Float[Array, "1024 3"]:
+        """Outward unit normals of the faces on which :attr:`points` lie, float32."""
+        return self._samples[1]
+
+    @property
+    def point_part(self) -> Array:
+        """Part (1024,) of each of :attr:`points`, int64."""
+        return self._samples[2]
+
+    def hinge_numbers(self) -> Float[Array, "6"]:
+        """A point on the hinge and its unit axis, float32; zeros for a rigid object."""
+        if self.hinge is None:
+            return np.zeros(6, np.float32)
+        return np.concatenate([self.hinge.origin, self.hinge.axis]).astype(np.float32)
+
+    def posed_vertices(self, angle: float | Array | None = None) -> Array:
+        """Vertices in the object's frame at a hinge angle: (V, 3), or (L, V, 3) for an angle (L,)."""
+        if angle is None or self.hinge is None:
+            shape = np.shape(angle) if angle is not None else ()
+            return np.broadcast_to(self.vertices, (*shape, *self.vertices.shape)).copy()
+        turned = self._turn(torch.from_numpy(self.vertices), torch.as_tensor(angle, dtype=torch.float64)[..., None])
+        return np.where((self.part == 1)[:, None], turned.numpy(), self.vertices)
+
+    def signed_distance(
+        self, points: Float[Array, "... 3"] | Float[Tensor, "... 3"], angle: float | Array | Tensor | None = None
+    ) -> Array | Tensor:
+        """Exact distance (...) in metres from points in the object's frame to its surface, negative inside.
+
+        ``angle`` is None (closed), a number, or an array that broadcasts over the leading axes: points (L, N, 3) with
+        angle (L,). The object is the union of its parts. Numpy in, numpy out; torch in, torch out, differentiable in
+        the points and the angle.
+        """
+        return self.closest(points, angle)[0]
+
+    def closest(
+        self, points: Float[Array, "... 3"] | Float[Tensor, "... 3"], angle: float | Array | Tensor | None = None
+    ) -> tuple[Array, Array, Array] | tuple[Tensor, Tensor, Tensor]:
+        """Signed distance (...), nearest surface point (..., 3) and outward unit normal (..., 3) there.
+
+        The normal is the gradient of the distance; on the surface itself it is the face's. Shapes and ``angle`` as in
+        :meth:`signed_distance`.
+        """
+        if isinstance(points, Tensor):
+            return self._closest(points, angle)
+        return tuple(x.numpy() for x in self._closest(torch.from_numpy(np.ascontiguousarray(points)), angle))
+
+    def grid(self, spacing: float = 0.002, margin: float = 0.03, part: int | None = None) -> DistanceGrid:
+        """Signed distance sampled every ``spacing`` metres, for solvers: of one ``part`` in its closed place, or of
+        the whole closed object."""
+        from hoi_lib.distance import SurfaceQuery, distance_grid
+
+        queries = self._queries if part is None else self._queries[part : part + 1]
+        return distance_grid(SurfaceQuery([b for q in queries for b in q.surfaces()]), spacing, margin)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write everything, samples included, to one ``.npz``: first to a temporary name, then renamed."""
+        path = Path(path)
+        hinge = {f"hinge_{k}": v for k, v in vars(self.hinge).items()} if self.hinge else {}
+        arrays = {k: getattr(self, k) for k in ("vertices", "faces", "part", "points", "normals", "point_part")}
+        words = {"name": self.name, "category": self.category, "notes": np.array(self.notes, dtype=np.str_)}
+        try:
+            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
+                try:
+                    np.savez_compressed(file, **arrays, **hinge, **words)
+                    file.close()
+                    os.replace(file.name, path)
+                except BaseException:
+                    os.unlink(file.name)
+                    raise
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written ({error.strerror}).", "Choose another folder.") from error
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> ObjectModel:
+        """Read what :meth:`save` wrote; raises :class:`StoreError` for a file that is missing or damaged."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                data = dict(file)
+            hinge = None
+            if "hinge_axis" in data:
+                hinge = Hinge(data["hinge_origin"], data["hinge_axis"], data["hinge_limits"])
+            model = cls(
+                str(data["name"]), str(data["category"]), data["vertices"], data["faces"], data["part"], hinge,
+                tuple(str(note) for note in data["notes"]),
+            )  # fmt: skip
+            model.__dict__["_samples"] = data["points"], data["normals"], data["point_part"]
+            return model
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise StoreError(
+                f"{path}: no readable object model ({type(error).__name__}).", "Build the data folder again."
+            ) from error
+
+    @cached_property
+    def _queries(self) -> list[SurfaceQuery]:
+        """One query per part, in order."""
+        from hoi_lib.distance import SurfaceQuery
+
+        queries = []
+        for part in range(1 if self.hinge is None else 2):
+            faces = self.faces[self.part[self.faces[:, 0]] == part]
+            queries.append(SurfaceQuery(_bodies(self.vertices, faces)))
+        return queries
+
+    def _turn(self, points: Tensor, angle: Tensor) -> Tensor:
+        """Turn points (..., 3) about the hinge by angle (...)."""
+        origin = torch.as_tensor(self.hinge.origin, dtype=points.dtype, device=points.device)
+        axis = torch.as_tensor(self.hinge.axis, dtype=points.dtype, device=points.device)
+        turn = axis_angle_to_matrix(axis * angle[..., None])
+        return (turn @ (points - origin)[..., None])[..., 0] + origin
+
+    def _closest(self, points: Tensor, angle: float | Array | Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        best = None
+        for part, query in enumerate(self._queries):
+            local = points
+            if part == 1 and angle is not None:
+                turn = torch.as_tensor(angle, dtype=points.dtype, device=points.device)
+                turn = turn.reshape(*turn.shape, *[1] * (points.dim() - 1 - turn.dim()))
+                local = self._turn(points, -turn)
+            nearest, normal = (x.reshape(points.shape) for x in query(local.detach().reshape(-1, 3)))
+            distance = ((local - nearest) * normal).sum(-1)
+            if part == 1 and angle is not None:
+                with torch.no_grad():
+                    nearest = self._turn(nearest, turn)
+                    normal = self._turn(normal, turn) - self._turn(torch.zeros_like(normal), turn)
+            if best is not None:
+                closer = distance < best[0]
+                distance = torch.where(closer, distance, best[0])
+                nearest, normal = (
+                    torch.where(closer[..., None], a, b) for a, b in zip((nearest, normal), best[1:], strict=True)
+                )
+            best = distance, nearest, normal
+        return best
+
+
+def catalogue() -> tuple[str, ...]:
+    """Names of the procedural objects, ``"<category>_<small|medium|large>"``."""
+    return tuple(f"{category}_{size}" for category in CATEGORIES for size in _catalogue.SIZES)
+
+
+@lru_cache(maxsize=None)
+def load_object(name: str) -> ObjectModel:
+    """The catalogue object of this name, or ``"shape_<seed>"`` for a random one; raises :class:`MeshError`."""
+    kind, _, tail = name.rpartition("_")
+    if kind in CATEGORIES and tail in _catalogue.SIZES:
+        return _model(name, kind, _catalogue.make(kind, tail))
+    if kind == "shape" and tail.isdigit():
+        return random_shape(int(tail))
+    raise MeshError(
+        f"no object is called {name!r}: expected a category and a size, such as {catalogue()[0]!r}.",
+        f"The categories are {', '.join(CATEGORIES)}.",
+    )
+
+
+def random_shape(seed: int) -> ObjectModel:
+    """A random lathed or superquadric object, the same for the same seed."""
+    return _model(f"shape_{seed}", "object", _catalogue.random_solid(seed))
+
+
+def _model(name: str, category: str, solid: Solid) -> ObjectModel:
+    offsets = np.cumsum([0, *(len(v) for v, _ in solid.parts)])
+    return ObjectModel(
+        name,
+        category,
+        np.concatenate([v for v, _ in solid.parts]),
+        np.concatenate([f + o for (_, f), o in zip(solid.parts, offsets, strict=False)]),
+        np.repeat(np.arange(len(solid.parts)), np.diff(offsets)),
+        solid.hinge,
+    )
+
+
+def _bodies(vertices: Array, faces: Array) -> list[tuple[Array, Array]]:
+    """One closed surface per connected piece of the mesh."""
+    used, local = np.unique(faces, return_inverse=True)
+    return [(vertices[used], local.reshape(-1, 3))]
+
+
+def _farthest_samples(vertices: Array, faces: Array, part: Array, count: int) -> tuple[Array, Array, Array]:
+    """``count`` points of the surface, spread by farthest-point sampling of sixteen times as many area-weighted ones."""
+    rng = np.random.default_rng(0)
+    corners = vertices[faces]
+    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    area = np.linalg.norm(cross, axis=-1)
+    levels = (np.arange(16 * count) + rng.random(16 * count)) / (16 * count)
+    face = np.minimum(np.searchsorted(np.cumsum(area) / area.sum(), levels), len(faces) - 1)
+    u, v = rng.random((2, len(face), 1))
+    flip = u + v > 1
+    u, v = np.where(flip, 1 - u, u), np.where(flip, 1 - v, v)
+    a, b, c = (corners[face, i] for i in range(3))
+    dense = (a + u * (b - a) + v * (c - a)).astype(np.float32)
+    keep = np.empty(count, np.int64)
+    distance = np.full(len(dense), np.inf, np.float32)
+    chosen = 0
+    for i in range(count):
+        keep[i] = chosen
+        distance = np.minimum(distance, ((dense - dense[chosen]) ** 2).sum(-1))
+        chosen = int(distance.argmax())
+    normal = cross[face[keep]] / np.maximum(area[face[keep], None], 1e-300)
+    return dense[keep], normal.astype(np.float32), part[faces[face[keep], 0]]
