@@ -72,7 +72,6 @@ def _style() -> dict:
         "figure.constrained_layout.use": True,
         "font.size": 11,
         "axes.titlesize": 12,
-        "axes.titleweight": "medium",
         "axes.labelcolor": COLORS["ink"],
         "text.color": COLORS["ink"],
         "axes.edgecolor": "#8A8A8A",

@@ -192,9 +192,7 @@ def corner_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     other = order[np.repeat(starts[flat], counts[flat]) + np.arange(len(mine)) - first[mine]]
     cosine = (unit[mine // 3] * unit[other // 3]).sum(1)
     weight = np.clip((cosine - 0.5) / (0.866 - 0.5), 0, 1)
-    total = np.stack(
-        [np.bincount(mine, weight * area[other // 3, k], minlength=len(flat)) for k in range(3)], -1
-    )
+    total = np.stack([np.bincount(mine, weight * area[other // 3, k], minlength=len(flat)) for k in range(3)], -1)
     length = np.linalg.norm(total, axis=1, keepdims=True)
     normals = np.where(length > 1e-20, total / np.maximum(length, 1e-20), np.repeat(unit, 3, 0))
     return normals.reshape(-1, 3, 3)
@@ -207,34 +205,39 @@ def _bounds(points: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 @lru_cache(maxsize=16)
-def _light_rig(azimuth: float, upright: bool) -> tuple[np.ndarray, np.ndarray, int]:
+def _light_rig(azimuth: float) -> tuple[np.ndarray, np.ndarray, int]:
     """Directions (N, 3) and linear colours (N, 3) of the lights, the first of which are the key light.
 
-    Written for an eye at azimuth 0 with x to its right: a warm key light of 14° half width from the upper left, a
-    cool sky that is brighter above, and a warm reflection from below; turned with the eye.
+    A warm key light of 15° half width from the eye's upper left, a cool sky that is brighter above and in front, and
+    a warm reflection from the ground; written for an eye at azimuth 0 and turned with it.
     """
-    golden = np.pi * (3 - np.sqrt(5))
-    keys, sky = 18, 56
-    k = np.arange(keys)
-    disc = 0.26 * np.sqrt((k + 0.5) / keys)[:, None] * np.stack([np.cos(k * golden), np.sin(k * golden)], -1)
-    key = np.array([-0.5, -0.55, 0.95]) / np.linalg.norm([-0.5, -0.55, 0.95])
-    side = np.cross(key, [0, 0, 1.0])
-    side /= np.linalg.norm(side)
-    key_dirs = key + disc[:, :1] * side + disc[:, 1:] * np.cross(side, key)
-    j = np.arange(sky)
-    z = 1 - 2 * (j + 0.5) / sky
-    sky_dirs = np.stack([np.sqrt(1 - z**2) * np.cos(j * golden), np.sqrt(1 - z**2) * np.sin(j * golden), z], -1)
-    front = np.clip(0.6 - 0.4 * sky_dirs[:, 1], 0, None)
-    height = (z + 1) / 2
-    tint = np.outer(1 - height, [1.0, 0.93, 0.84]) + np.outer(height, [0.93, 0.97, 1.04])
-    sky_color = tint * (front * (0.45 + 0.75 * height))[:, None]
-    sky_color *= 0.62 / (sky_color[:, 1] * np.clip(sky_dirs @ [0, -0.6, 0.8], 0, None)).sum()
-    key_color = np.tile([[1.04, 1.0, 0.93]], (keys, 1)) * 0.62 / keys
-    dirs = np.concatenate([key_dirs, sky_dirs])
-    dirs /= np.linalg.norm(dirs, axis=1, keepdims=True)
+    key = _spread(30, np.cos(np.radians(15)), 1.0) @ _frame(np.array([-0.55, -0.5, 1.0]))
+    sky = _spread(72, -0.1, 1.0)
+    bounce = _spread(16, -1.0, -0.1)
+    front = 0.75 - 0.25 * sky[:, 1:2]
+    key_color = np.tile([[1.05, 1.0, 0.92]], (len(key), 1)) * 0.74 / len(key)
+    sky_color = np.array([[0.93, 0.97, 1.05]]) * front * (0.45 + 0.55 * sky[:, 2:]) * 1.42 / len(sky)
+    bounce_color = np.tile([[1.0, 0.92, 0.82]], (len(bounce), 1)) * 0.40 / len(bounce)
     turn = np.radians(azimuth)
     spin = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
-    return (dirs @ spin.T if upright else dirs), np.concatenate([key_color, sky_color]), keys
+    return np.concatenate([key, sky, bounce]) @ spin.T, np.concatenate([key_color, sky_color, bounce_color]), len(key)
+
+
+def _spread(count: int, low: float, high: float) -> np.ndarray:
+    """Unit vectors (count, 3), evenly spread over the part of the sphere with ``low`` < z < ``high``."""
+    k = np.arange(count)
+    z = high - (high - low) * (k + 0.5) / count
+    turn = k * np.pi * (3 - np.sqrt(5))
+    ring = np.sqrt(1 - z**2)
+    return np.stack([ring * np.cos(turn), ring * np.sin(turn), z], -1)
+
+
+def _frame(z: np.ndarray) -> np.ndarray:
+    """A rotation (3, 3) whose last row points along ``z``."""
+    z = z / np.linalg.norm(z)
+    x = np.cross([0.0, 0.0, 1.0], z)
+    x /= np.linalg.norm(x)
+    return np.stack([x, np.cross(z, x), z])
 
 
 class _Painter:
@@ -242,7 +245,12 @@ class _Painter:
 
     def __init__(self, eye: Camera, size: tuple[int, int], samples: int, bounds: tuple[np.ndarray, float]):
         self.eye, self.size, self.samples, self.bounds = eye, size, samples, bounds
-        self.wp, self.kernels = _warp()
+        from hoi_lib.warp_quiet import start_warp
+
+        self.wp = start_warp()
+        from hoi_lib import render_kernels
+
+        self.kernels = render_kernels
         self.hidden = self._full((size[1] * samples, size[0] * samples), self.kernels.EMPTY)
         struct = self.kernels.Eye()
         struct.position = self.wp.vec3(*eye.eye)
@@ -270,10 +278,12 @@ class _Painter:
     def lights(self, meshes: list[Mesh]) -> object:
         """The lights with shadow maps of ``meshes``."""
         vertices, faces, _ = _join(meshes)
-        azimuth = np.degrees(np.arctan2(self.eye.axes[2, 0], -self.eye.axes[2, 1])) if self.eye.upright else 0.0
-        directions, colors, keys = _light_rig(round(float(azimuth), 3), self.eye.upright)
-        if not self.eye.upright:  # a rolled picture is lit from its own upper left
-            directions = directions @ np.stack([self.eye.axes[0], -self.eye.axes[2], self.eye.axes[1]])
+        axes = self.eye.axes
+        if self.eye.upright:
+            directions, colors, keys = _light_rig(round(float(np.degrees(np.arctan2(axes[0, 1], axes[0, 0]))), 3))
+        else:  # a rolled picture is lit from its own upper left
+            directions, colors, keys = _light_rig(0.0)
+            directions = directions @ np.stack([axes[0], -axes[2], axes[1]])
         across, along = _tangents(directions)
         centre, radius = self.bounds
         resolution = int(np.clip(max(self.size) * 0.6, 128, 320))
@@ -290,10 +300,14 @@ class _Painter:
 
     def ground(self, lights: object, level: float) -> np.ndarray:
         """Share of the light that reaches the ground at height ``level``, (H, W)."""
-        out = self._full((self.size[1], self.size[0]), 1.0)
+        from scipy.ndimage import gaussian_filter, zoom
+
+        half = -(-self.size[1] // 2), -(-self.size[0] // 2)  # soft enough for half the resolution
+        out = self._full(half, 1.0)
         inputs = [lights, self.eye_struct, level, out]
         self.wp.launch(self.kernels.ground_light, dim=out.shape, inputs=inputs, device="cpu")
-        return out.numpy()
+        share = gaussian_filter(out.numpy(), max(self.size) / 400, mode="nearest")
+        return zoom(share, 2, order=1, mode="nearest", grid_mode=True)[: self.size[1], : self.size[0]]
 
     def paint(self, canvas: np.ndarray, meshes: list[Mesh], lights: object, opacity: float, opaque: bool = False):
         """Lay ``meshes`` over ``canvas`` (H, W, 3) where nothing opaque is nearer; returns the new canvas."""
@@ -340,14 +354,3 @@ def _tangents(directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     b = np.cross(directions, a)
     turn = np.arange(len(directions))[:, None] * 0.7
     return np.cos(turn) * a + np.sin(turn) * b, np.cos(turn) * b - np.sin(turn) * a
-
-
-@lru_cache(maxsize=1)
-def _warp() -> tuple:
-    import warp as wp
-
-    wp.config.quiet = True
-    from hoi_lib import render_kernels
-
-    wp.init()
-    return wp, render_kernels

@@ -5,6 +5,7 @@ keeps the nearest face at every pixel centre. The shading kernels then work once
 a silhouette or a crease runs through it.
 """
 
+# ruff: noqa: UP018, SIM102 - warp takes float(0.0) for a variable and evaluates both sides of an `and`
 from __future__ import annotations
 
 import warp as wp
@@ -119,19 +120,19 @@ def lit(lights: Lights, point: wp.vec3, flat: wp.vec3, normal: wp.vec3, view: wp
     start = point + flat * (2.5 * lights.offset)
     hard = wp.vec3(0.0, 0.0, 0.0)
     soft = wp.vec3(0.0, 0.0, 0.0)
-    shine = float(0.0)
+    key = float(0.0)
     for i in range(lights.direction.shape[0]):
         cosine = wp.dot(normal, lights.direction[i])
-        wrapped = (cosine + 0.3) / 1.3
-        if wrapped > 0.0:
-            seen = visible(lights, i, start)
-            if seen > 0.0:
+        if cosine > -0.2:
+            if visible(lights, i, start) > 0.0:
+                wrapped = (cosine + 0.2) / 1.2
                 soft += lights.color[i] * (wrapped * wrapped)
                 if cosine > 0.0:
                     hard += lights.color[i] * cosine
                     if i < lights.keys:
-                        middle = wp.normalize(lights.direction[i] + view)
-                        shine += wp.pow(wp.max(wp.dot(normal, middle), 0.0), 28.0) / float(lights.keys)
+                        key += 1.0 / float(lights.keys)
+    middle = wp.normalize(lights.direction[0] + view)
+    shine = key * wp.pow(wp.max(wp.dot(normal, middle), 0.0), 28.0)
     grazing = wp.pow(1.0 - wp.clamp(wp.dot(normal, view), 0.0, 1.0), 4.0)
     diffuse = wp.cw_mul(hard, wp.vec3(1.0, 1.0, 1.0) - 0.55 * bleed) + wp.cw_mul(soft, 0.55 * bleed)
     return wp.cw_mul(albedo, diffuse) + wp.vec3(1.0, 0.98, 0.95) * (0.055 * shine) + 0.07 * grazing * hard
@@ -158,9 +159,7 @@ def shade(surface: Surface, lights: Lights, eye: Eye, f: int, direction: wp.vec3
     w = wp.clamp(w, 0.0, 1.0 - v)
     u = 1.0 - v - w
     point = a + ab * v + ac * w
-    normal = wp.normalize(
-        surface.normals[f, 0] * u + surface.normals[f, 1] * v + surface.normals[f, 2] * w
-    )
+    normal = wp.normalize(surface.normals[f, 0] * u + surface.normals[f, 1] * v + surface.normals[f, 2] * w)
     albedo = surface.colors[f, 0] * u + surface.colors[f, 1] * v + surface.colors[f, 2] * w
     flat = wp.normalize(flat)
     if wp.dot(flat, direction) > 0.0:
@@ -202,7 +201,11 @@ def draw(
                 depth = 1.0 / near[sy, sx]
             elif f != first:
                 step = wp.abs(1.0 / near[sy, sx] - depth)
-                if surface.owner[f] != surface.owner[first] or wp.dot(wp.normalize(n), ref) < 0.9 or step > lights.offset:
+                if (
+                    surface.owner[f] != surface.owner[first]
+                    or wp.dot(wp.normalize(n), ref) < 0.9
+                    or step > lights.offset
+                ):
                     plain = 0
     total = wp.vec3(0.0, 0.0, 0.0)
     if count > 0 and plain == 1:
