@@ -5,7 +5,6 @@ describe the object's motion in a frame, E text width. Every sample is one hand 
 """
 
 import io
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable
@@ -32,9 +31,7 @@ from hoi_lib.motion import (
     SIDES,
     Batch,
     object_to_world,
-    pack_pose,
     unpack_object,
-    unpack_pose,
     world_to_object,
 )
 from hoi_lib.pointnet import PointNet
@@ -271,11 +268,14 @@ class Denoiser(nn.Module, PyTorchModelHubMixin, library_name="hoi_lib", license=
         return x * self.std[side][:, None] + self.mean[side][:, None]
 
     def to_world(self, x: Float[Tensor, "B L 99"], batch: Batch) -> Float[Tensor, "B L 99"]:
-        """Undo :meth:`to_model`: world poses in metres, with rotations made orthonormal. Differentiable."""
+        """Undo :meth:`to_model`: world poses in metres. Differentiable.
+
+        An estimate's six numbers need not be orthonormal; whoever unpacks the pose makes them so.
+        """
         pose = self.to_pose(x, batch.side)
         if self.config.coordinates == "object":
             return object_to_world(pose, batch.object_pose, batch.wrist_rest)
-        return pack_pose(*unpack_pose(pose))
+        return pose
 
     @torch.no_grad()
     def fit_normaliser(self, batches: Iterable[Batch]) -> None:

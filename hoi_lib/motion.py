@@ -199,13 +199,13 @@ def world_to_object(
     """Write a hand in the object's own frame at each frame. Exact; undone by :func:`object_to_world`.
 
     MANO turns the hand about its rest wrist, not about the origin, so the wrist is what is carried over:
-    ``wrist' = Rᵀ (wrist − t)``. The result is an ordinary MANO pose that puts the hand beside the resting object.
+    ``wrist' = Rᵀ (wrist − t)``. The result is an ordinary MANO pose that puts the hand beside the resting object; the
+    fingers, which turn about their own knuckles, keep their numbers.
     """
     t_o, R_o, _ = unpack_object(object_pose)
-    transl, rotations = unpack_pose(pose)
     inverse = R_o.transpose(-1, -2)
-    wrist = transl + wrist_rest[:, None] - t_o
-    return _reframe((inverse @ wrist[..., None])[..., 0] - wrist_rest[:, None], inverse, rotations)
+    wrist = pose[..., :3] + wrist_rest[:, None] - t_o
+    return _reframe((inverse @ wrist[..., None])[..., 0] - wrist_rest[:, None], inverse, pose)
 
 
 def object_to_world(
@@ -213,14 +213,14 @@ def object_to_world(
 ) -> Float[Tensor, "B L 99"]:
     """Carry a hand written in the object's frame back to the world; inverse of :func:`world_to_object`."""
     t_o, R_o, _ = unpack_object(object_pose)
-    transl, rotations = unpack_pose(pose)
-    wrist = (R_o @ (transl + wrist_rest[:, None])[..., None])[..., 0] + t_o
-    return _reframe(wrist - wrist_rest[:, None], R_o, rotations)
+    wrist = (R_o @ (pose[..., :3] + wrist_rest[:, None])[..., None])[..., 0] + t_o
+    return _reframe(wrist - wrist_rest[:, None], R_o, pose)
 
 
-def _reframe(transl: Tensor, turn: Tensor, rotations: Tensor) -> Tensor:
-    root = turn @ rotations[..., 0, :, :]
-    return pack_pose(transl, torch.cat([root[..., None, :, :], rotations[..., 1:, :, :]], -3))
+def _reframe(transl: Tensor, turn: Tensor, pose: Tensor) -> Tensor:
+    """The pose with another translation and its root turned; the 90 numbers of the fingers are carried as they are."""
+    root = matrix_to_rot6d(turn @ rot6d_to_matrix(pose[..., 3:9]))
+    return torch.cat([transl, root, pose[..., 9:]], -1)
 
 
 def pose_object_points(
