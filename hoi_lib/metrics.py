@@ -9,6 +9,7 @@ that is not finite in a valid frame) raises :class:`ValueError` and says which a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -118,7 +119,7 @@ class Surface(Protocol):
     point_part: np.ndarray
 
     def signed_distance(self, points: np.ndarray, angle: np.ndarray | None = None) -> np.ndarray:
-        """Distance in metres of ``points`` (L, N, 3) in the object's frame, negative inside."""
+        """Distance in metres of ``points`` (K, 3) in the object's frame at hinge ``angle`` (K,), negative inside."""
 
     def hinge_numbers(self) -> np.ndarray:
         """Hinge origin and unit axis, (6,), zeros for a rigid object."""
@@ -148,25 +149,68 @@ def hand_object_distance(vertices_LV3: Array, track: ObjectTrack, surface: Surfa
         )
     angle = track.angle if surface.hinge_numbers().any() else None
     local = (vertices - track.transl[:, None]) @ track.rotation  # rows: v R is Rᵀ v
-    signed = np.asarray(surface.signed_distance(local, angle))
-    sparse = _distance_to_points(local, angle, surface)
-    return HandObjectDistance(np.abs(signed).min(1), np.clip(-signed.min(1), 0, None), sparse)
+
+    def exact(points_K3: np.ndarray, frame_K: np.ndarray) -> np.ndarray:
+        return np.asarray(surface.signed_distance(points_K3, None if angle is None else angle[frame_K]))
+
+    def sampled(points_K3: np.ndarray, frame_K: np.ndarray) -> np.ndarray:
+        return _distance_to_points(points_K3, None if angle is None else angle[frame_K], surface)
+
+    distance_L, lowest_L = _extremes(local, exact)
+    sparse_L, _ = _extremes(local, sampled)
+    return HandObjectDistance(distance_L, np.clip(-lowest_L, 0, None), sparse_L)
 
 
-def _distance_to_points(local_LV3: np.ndarray, angle_L: np.ndarray | None, surface: Surface) -> np.ndarray:
-    """Nearest sampled point, part by part: the hand is turned into the moving part's frame instead of the points."""
-    best = np.full(local_LV3.shape[:2], np.inf)
+def _extremes(
+    vertices_LV3: np.ndarray, distance: Callable[[np.ndarray, np.ndarray], np.ndarray], anchors: int = 64
+) -> tuple[np.ndarray, np.ndarray]:
+    """Per frame the least |d| and the least d over the vertices, asking ``distance(points_K3, frame_K)`` seldom.
+
+    A distance changes by at most as much as the point moves. So it is asked at a few anchor vertices, and then only at
+    those vertices that could still beat the best anchor: exact, and several times cheaper than asking everywhere.
+    """
+    frames = len(vertices_LV3)
+    anchor_A, owner_V = _anchors(vertices_LV3[0], anchors)
+    at_LA3 = vertices_LV3[:, anchor_A]
+    d_LA = distance(at_LA3.reshape(-1, 3), np.repeat(np.arange(frames), len(anchor_A))).reshape(frames, -1)
+    least_L, lowest_L = np.abs(d_LA).min(1), d_LA.min(1)
+    reach_LV = np.linalg.norm(vertices_LV3 - at_LA3[:, owner_V], axis=-1)
+    nearer = np.abs(d_LA)[:, owner_V] - reach_LV < least_L[:, None]
+    deeper = d_LA[:, owner_V] - reach_LV < np.minimum(lowest_L, 0)[:, None]
+    frame_K, vertex_K = np.nonzero((nearer | deeper) & (reach_LV > 0))
+    d_K = distance(vertices_LV3[frame_K, vertex_K], frame_K)
+    np.minimum.at(least_L, frame_K, np.abs(d_K))
+    np.minimum.at(lowest_L, frame_K, d_K)
+    return least_L, lowest_L
+
+
+def _anchors(vertices_V3: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """At most ``count`` vertices spread over the hand (farthest first), and for every vertex the nearest of them."""
+    chosen, owner = [0], np.zeros(len(vertices_V3), int)
+    distance = np.linalg.norm(vertices_V3 - vertices_V3[0], axis=1)
+    while len(chosen) < count and distance.max() > 0:
+        chosen.append(int(distance.argmax()))
+        to_new = np.linalg.norm(vertices_V3 - vertices_V3[chosen[-1]], axis=1)
+        owner[to_new < distance] = len(chosen) - 1
+        distance = np.minimum(distance, to_new)
+    return np.array(chosen), owner
+
+
+def _distance_to_points(points_K3: np.ndarray, angle_K: np.ndarray | None, surface: Surface) -> np.ndarray:
+    """Distance to the nearest sampled point; for the moving part the query is turned back, not the samples."""
+    best = np.full(len(points_K3), np.inf)
     for which in np.unique(surface.point_part):
-        query = local_LV3 if which == 0 or angle_L is None else _unbend(local_LV3, angle_L, surface.hinge_numbers())
-        best = np.minimum(best, cKDTree(surface.points[surface.point_part == which]).query(query)[0])
-    return best.min(1)
+        query = points_K3 if which == 0 or angle_K is None else _unbend(points_K3, angle_K, surface.hinge_numbers())
+        tree = cKDTree(surface.points[surface.point_part == which])
+        best = np.minimum(best, tree.query(query)[0])
+    return best
 
 
-def _unbend(local_LV3: np.ndarray, angle_L: np.ndarray, hinge_6: np.ndarray) -> np.ndarray:
+def _unbend(points_K3: np.ndarray, angle_K: np.ndarray, hinge_6: np.ndarray) -> np.ndarray:
     """Points in the object's frame as the moving part sees them at rest: turned by −angle about the hinge."""
     origin, axis = hinge_6[:3], hinge_6[3:]
-    turn = axis_angle_to_matrix(torch.from_numpy(np.asarray(angle_L, np.float64)[:, None] * axis)).numpy()
-    return (local_LV3 - origin) @ turn + origin
+    turn_K33 = axis_angle_to_matrix(torch.from_numpy(np.asarray(angle_K, np.float64)[:, None] * axis)).numpy()
+    return ((points_K3 - origin)[:, None] @ turn_K33)[:, 0] + origin
 
 
 def _held(x_NLJ3: np.ndarray, lengths_N: np.ndarray) -> np.ndarray:

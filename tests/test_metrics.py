@@ -275,6 +275,23 @@ def test_a_rigid_object_is_never_given_an_angle():
     assert plane.angle is None
 
 
+def test_asking_seldom_finds_the_same_extremes_as_asking_everywhere():
+    rng = np.random.default_rng(3)
+    hand = rng.normal(size=(1, 400, 3)) * 0.05 + 0.002 * rng.normal(size=(30, 400, 3))
+    hand = hand + np.linspace(0.3, 0.0, 30)[:, None, None]  # from far away to all around the ball
+    asked = []
+
+    def ball(points, frame):
+        asked.append(len(points))
+        return np.linalg.norm(points, axis=-1) - 0.04
+
+    least, lowest = metrics._extremes(hand, ball)
+    everywhere = ball(hand, None)
+    assert np.array_equal(least, np.abs(everywhere).min(1))
+    assert np.array_equal(np.minimum(lowest, 0), np.minimum(everywhere.min(1), 0))
+    assert sum(asked[:-1]) < 0.7 * hand[..., 0].size
+
+
 def _brute_force(vertices, angle):
     from hoi_lib.motion import pose_object_points
 
