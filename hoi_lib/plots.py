@@ -12,9 +12,25 @@ from types import MappingProxyType
 
 import numpy as np
 
-from hoi_lib.render import BACKGROUND, VIEWS, Camera, Mesh, camera, render
+from hoi_lib.drawables import Mesh, arrows, dots, joined, rods, skeleton
+from hoi_lib.render import BACKGROUND, VIEWS, Camera, camera, render
 
-__all__ = ["BACKGROUND", "COLORS", "VIEWS", "Camera", "Mesh", "camera", "render", "setup", "show"]
+__all__ = [
+    "BACKGROUND",
+    "COLORS",
+    "VIEWS",
+    "Camera",
+    "Mesh",
+    "arrows",
+    "camera",
+    "dots",
+    "joined",
+    "render",
+    "rods",
+    "setup",
+    "show",
+    "skeleton",
+]
 
 COLORS = MappingProxyType(
     {

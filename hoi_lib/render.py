@@ -16,6 +16,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from hoi_lib.drawables import Mesh, corner_normals, rounded
+
 VIEWS = {
     "front": (0.0, 12.0),
     "back": (180.0, 12.0),
@@ -25,30 +27,15 @@ VIEWS = {
     "three_quarter": (35.0, 24.0),
     "three_quarter_left": (-35.0, 24.0),
     "behind": (145.0, 24.0),
-    "palm": (0.0, 0.0, -90.0),
-    "back_of_hand": (180.0, 0.0, 90.0),
-    "thumb_side": (0.0, 89.0, -90.0),
+    "palm": (0.0, 0.0, 90.0),
+    "back_of_hand": (180.0, 0.0, -90.0),
+    "thumb_side": (0.0, 89.0, 90.0),
 }
 """Azimuth and elevation of the eye in degrees, and a roll. Azimuth 0 looks along +y with x to the right, 90 looks
 along −x. The last three are for a right hand in MANO's rest frame and show it with its fingers up."""
 
 BACKGROUND = "#FBFAF7"
-CLAY = "#CBC3B4"
-
-
-@dataclass(frozen=True)
-class Mesh:
-    """A surface to draw: ``vertices`` (V, 3) in metres, ``faces`` (F, 3), one ``color`` or ``vertex_colors`` (V, 3).
-
-    ``color`` is anything that matplotlib takes, ``vertex_colors`` are RGB in [0, 1]; ``opacity`` below 1 lets what is
-    behind or inside show through. Faces that meet at a slight angle are shaded as one smooth skin, sharp edges stay.
-    """
-
-    vertices: np.ndarray
-    faces: np.ndarray
-    color: object = CLAY
-    vertex_colors: np.ndarray | None = None
-    opacity: float = 1.0
+FINE = 4000  # faces from which a mesh is drawn as it is
 
 
 @dataclass(frozen=True)
@@ -133,6 +120,7 @@ def render(
     width, height = size
     points = np.concatenate([np.asarray(m.vertices, float).reshape(-1, 3) for m in meshes])
     eye = eye or camera(points, view, size, zoom)
+    meshes = [rounded(m) if len(m.faces) < FINE else m for m in meshes]
     canvas = np.broadcast_to(to_linear(rgb(background)), (height, width, 3)).copy()
     solid = [m for m in meshes if m.opacity >= 1]
     glass = [m for m in meshes if m.opacity < 1]
@@ -172,32 +160,6 @@ def to_srgb(linear: np.ndarray) -> np.ndarray:
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
-def corner_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Unit normals per face corner (F, 3, 3): faces around a vertex are averaged unless a crease parts them.
-
-    Each neighbour counts by its area and by the angle between the two faces, fully up to 30°, not at all above 60°.
-    Vertices at the same place count as one, whatever the file says.
-    """
-    vertices, faces = np.asarray(vertices, float), np.asarray(faces, int)
-    corners = vertices[faces]
-    area = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    unit = area / np.maximum(np.linalg.norm(area, axis=1, keepdims=True), 1e-20)
-    _, place = np.unique(np.round(vertices, 7), axis=0, return_inverse=True)
-    flat = place.reshape(-1)[faces].reshape(-1)
-    order = np.argsort(flat, kind="stable")
-    counts = np.bincount(flat)
-    starts = np.cumsum(counts) - counts
-    mine = np.repeat(np.arange(len(flat)), counts[flat])
-    first = np.cumsum(counts[flat]) - counts[flat]
-    other = order[np.repeat(starts[flat], counts[flat]) + np.arange(len(mine)) - first[mine]]
-    cosine = (unit[mine // 3] * unit[other // 3]).sum(1)
-    weight = np.clip((cosine - 0.5) / (0.866 - 0.5), 0, 1)
-    total = np.stack([np.bincount(mine, weight * area[other // 3, k], minlength=len(flat)) for k in range(3)], -1)
-    length = np.linalg.norm(total, axis=1, keepdims=True)
-    normals = np.where(length > 1e-20, total / np.maximum(length, 1e-20), np.repeat(unit, 3, 0))
-    return normals.reshape(-1, 3, 3)
-
-
 def _bounds(points: np.ndarray) -> tuple[np.ndarray, float]:
     """Centre and radius of a sphere about ``points``."""
     centre = (points.min(0) + points.max(0)) / 2
@@ -215,8 +177,8 @@ def _light_rig(azimuth: float) -> tuple[np.ndarray, np.ndarray, int]:
     sky = _spread(72, -0.1, 1.0)
     bounce = _spread(16, -1.0, -0.1)
     front = 0.75 - 0.25 * sky[:, 1:2]
-    key_color = np.tile([[1.05, 1.0, 0.92]], (len(key), 1)) * 0.74 / len(key)
-    sky_color = np.array([[0.93, 0.97, 1.05]]) * front * (0.45 + 0.55 * sky[:, 2:]) * 1.42 / len(sky)
+    key_color = np.tile([[1.05, 1.0, 0.92]], (len(key), 1)) * 0.86 / len(key)
+    sky_color = np.array([[0.93, 0.97, 1.05]]) * front * (0.45 + 0.55 * sky[:, 2:]) * 1.62 / len(sky)
     bounce_color = np.tile([[1.0, 0.92, 0.82]], (len(bounce), 1)) * 0.40 / len(bounce)
     turn = np.radians(azimuth)
     spin = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
@@ -245,7 +207,7 @@ class _Painter:
 
     def __init__(self, eye: Camera, size: tuple[int, int], samples: int, bounds: tuple[np.ndarray, float]):
         self.eye, self.size, self.samples, self.bounds = eye, size, samples, bounds
-        from hoi_lib.warp_quiet import start_warp
+        from hoi_lib.warp_start import start_warp
 
         self.wp = start_warp()
         from hoi_lib import render_kernels
