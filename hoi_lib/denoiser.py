@@ -5,17 +5,19 @@ describe the object's motion in a frame, E text width. Every sample is one hand 
 """
 
 import io
+import json
+import math
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from jaxtyping import Bool, Float, Int
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -25,22 +27,21 @@ from hoi_lib.encoders import TextEncoder, TextFeatures
 from hoi_lib.errors import CheckpointError, ConfigError, OutputError
 from hoi_lib.motion import (
     COORDINATES,
-    FPS,
     OBJECT_DIM,
     POSE_DIM,
+    RICH_OBJECT_DIM,
     SIDES,
     Batch,
     object_to_world,
-    unpack_object,
+    rich_trajectory,
     world_to_object,
 )
+from hoi_lib.normaliser import Moments, Normaliser
 from hoi_lib.pointnet import PointNet
 from hoi_lib.profiles import Profile
-from hoi_lib.rotations import matrix_to_axis_angle
 
 BETAS = 10
-TRAJECTORIES = {"raw": OBJECT_DIM, "rich": OBJECT_DIM + 13}
-SMALLEST_SPREAD = 1e-2  # metres, or an entry of a rotation matrix: what varies less is not blown up to one
+TRAJECTORIES = {"raw": OBJECT_DIM, "rich": RICH_OBJECT_DIM}  # numbers per frame
 CHAPTER = "chapter 8, “The denoiser”"
 
 
@@ -48,10 +49,11 @@ CHAPTER = "chapter 8, “The denoiser”"
 class DenoiserConfig:
     """Sizes and choices of a :class:`Denoiser`. Raises :class:`ConfigError` where they do not fit together.
 
-    ``hidden`` is the feed-forward's inner width, ``points`` and ``point_width`` the PointNet's; ``coordinates`` the
-    frame in which the 99 numbers are written ("object": the object's own at each frame, or "world"); ``trajectory``
-    what the network hears of the object's motion ("raw": its 10 numbers; "rich": see :func:`trajectory_features`);
-    ``condition_dropout`` how often text and action are each withheld in training.
+    ``hidden`` is the feed-forward's inner width; ``points`` and ``point_width`` are the PointNet's. ``coordinates`` is
+    the frame in which the 99 numbers are written ("object": the object's own at each frame, or "world"), ``trajectory``
+    what the network hears of the object's motion ("raw": its 10 numbers, or "rich":
+    :func:`~hoi_lib.motion.rich_trajectory`), ``condition_dropout`` how often text and action are each withheld in
+    training.
     """
 
     width: int = 512
@@ -75,11 +77,8 @@ class DenoiserConfig:
                 "Choose a width that twice the number of heads divides.",
                 CHAPTER,
             )
-        for name, known in (
-            ("coordinates", COORDINATES),
-            ("trajectory", TRAJECTORIES),
-            ("feedforward", FEEDFORWARDS),
-        ):
+        choices = {"coordinates": COORDINATES, "trajectory": TRAJECTORIES, "feedforward": FEEDFORWARDS}
+        for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name} {getattr(self, name)!r}: expected one of {', '.join(known)}.")
         if min(self.width, self.blocks, self.heads, self.hidden, self.text_dim, self.points, self.point_width) < 1:
@@ -204,11 +203,8 @@ class Denoiser(nn.Module, PyTorchModelHubMixin, library_name="hoi_lib", license=
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, POSE_DIM)
-        # one row per side: a left hand is a mirror image and has its own mean
-        self.register_buffer("mean", torch.zeros(len(SIDES), POSE_DIM))
-        self.register_buffer("std", torch.ones(len(SIDES), POSE_DIM))
-        self.register_buffer("trajectory_mean", torch.zeros(motion))
-        self.register_buffer("trajectory_std", torch.ones(motion))
+        self.standard_hand = Normaliser(POSE_DIM, kinds=len(SIDES))
+        self.standard_motion = Normaliser(motion)
 
     def forward(
         self,
@@ -233,7 +229,7 @@ class Denoiser(nn.Module, PyTorchModelHubMixin, library_name="hoi_lib", license=
 
     def positions(self, frames: int) -> Float[Tensor, "L D"]:
         """Sinusoidal code of each frame's place in time, for any number of frames."""
-        return sinusoid(torch.arange(frames, device=self.mean.device), self.config.width)
+        return sinusoid(torch.arange(frames, device=self.head.weight.device), self.config.width)
 
     def prepare(self, batch: Batch, encoder: TextEncoder, generator: torch.Generator | None = None) -> Conditions:
         """Everything that does not depend on the noise level, computed once per batch (once per sampling run).
@@ -241,7 +237,7 @@ class Denoiser(nn.Module, PyTorchModelHubMixin, library_name="hoi_lib", license=
         The action is the verb's own embedding; an empty ``verb`` or ``caption`` leaves it out. In training mode text
         and action are withheld too, each with probability ``condition_dropout``, drawn from ``generator`` (CPU).
         """
-        device = self.mean.device
+        device = self.head.weight.device
         text = encoder.encode(batch.caption).to(device)
         action = encoder.encode(batch.verb).pooled.to(device)
         given = torch.tensor(
@@ -250,8 +246,7 @@ class Denoiser(nn.Module, PyTorchModelHubMixin, library_name="hoi_lib", license=
         if self.training and self.config.condition_dropout:
             given &= torch.rand(given.shape, generator=generator) >= self.config.condition_dropout
         given = given.to(device)
-        motion = trajectory_features(batch.object_pose, self.config)
-        motion = (motion - self.trajectory_mean) / self.trajectory_std
+        motion = self.standard_motion(self._motion(batch), torch.zeros_like(batch.side))
         return Conditions(
             tokens=self.conditions(batch, text.pooled, action, given),
             frames=self.trajectory(motion),
@@ -261,47 +256,43 @@ class Denoiser(nn.Module, PyTorchModelHubMixin, library_name="hoi_lib", license=
 
     def to_model(self, batch: Batch) -> Float[Tensor, "B L 99"]:
         """The batch's hands as the network sees them: in the configured coordinates, standardised."""
-        return (self._pose(batch) - self.mean[batch.side][:, None]) / self.std[batch.side][:, None]
-
-    def to_pose(self, x: Float[Tensor, "B L 99"], side: Int[Tensor, "B"]) -> Float[Tensor, "B L 99"]:
-        """Undo the standardisation alone: a MANO pose in the configured coordinates."""
-        return x * self.std[side][:, None] + self.mean[side][:, None]
+        return self.standard_hand(self._pose(batch), batch.side)
 
     def to_world(self, x: Float[Tensor, "B L 99"], batch: Batch) -> Float[Tensor, "B L 99"]:
         """Undo :meth:`to_model`: world poses in metres. Differentiable.
 
         An estimate's six numbers need not be orthonormal; whoever unpacks the pose makes them so.
         """
-        pose = self.to_pose(x, batch.side)
+        pose = self.standard_hand.undo(x, batch.side)
         if self.config.coordinates == "object":
             return object_to_world(pose, batch.object_pose, batch.wrist_rest)
         return pose
 
     @torch.no_grad()
     def fit_normaliser(self, batches: Iterable[Batch]) -> None:
-        """Set mean and spread of the hand's and the object's numbers from the valid frames of *training* batches.
+        """Learn what standardising needs from the valid frames of *training* batches, hands by side.
 
-        Sums are taken in float64. A side that never occurs takes the figures of the other one. Raises
-        :class:`ConfigError` if there is no valid frame at all.
+        A side that never occurs takes the figures of the other. Raises :class:`ConfigError` if no frame is valid.
         """
-        hands, motions = [Moments(POSE_DIM) for _ in SIDES], Moments(TRAJECTORIES[self.config.trajectory])
+        hands = [Moments(POSE_DIM) for _ in SIDES]
+        motion = Moments(TRAJECTORIES[self.config.trajectory])
         for batch in batches:
-            pose, motion = self._pose(batch), trajectory_features(batch.object_pose, self.config)
-            motions.add(motion[batch.valid])
+            pose = self._pose(batch)
             for side, moments in enumerate(hands):
                 moments.add(pose[batch.valid & (batch.side == side)[:, None]])
-        if not motions.count:
-            raise ConfigError("no valid frame to standardise by.", "Fit on the training split of a data set.", CHAPTER)
-        for side, moments in enumerate(hands):
-            seen = moments if moments.count else hands[1 - side]
-            self.mean[side], self.std[side] = seen.mean(), seen.std().clamp(min=SMALLEST_SPREAD)
-        self.trajectory_mean.copy_(motions.mean())
-        self.trajectory_std.copy_(motions.std().clamp(min=SMALLEST_SPREAD))
+            motion.add(self._motion(batch)[batch.valid])
+        self.standard_hand.fit(hands)
+        self.standard_motion.fit([motion])
 
     def _pose(self, batch: Batch) -> Float[Tensor, "B L 99"]:
         if self.config.coordinates == "object":
             return world_to_object(batch.pose, batch.object_pose, batch.wrist_rest)
         return batch.pose
+
+    def _motion(self, batch: Batch) -> Float[Tensor, "B L O"]:
+        if self.config.trajectory == "raw":
+            return batch.object_pose
+        return rich_trajectory(batch.object_pose, placed=self.config.coordinates == "world")
 
     def save_pretrained(self, save_directory: str | os.PathLike, half: bool = False, **kwargs) -> str | None:
         """Write ``config.json`` and ``model.safetensors`` into a folder, each whole or not at all.
@@ -311,12 +302,14 @@ class Denoiser(nn.Module, PyTorchModelHubMixin, library_name="hoi_lib", license=
         """
         folder = Path(save_directory)
         model = deepcopy(self).half() if half else self
+        kwargs.setdefault("repo_id", folder.name)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder, prefix=".saving") as fresh:
                 result = super(Denoiser, model).save_pretrained(fresh, **kwargs)
                 for file in sorted(Path(fresh).iterdir()):
-                    os.replace(file, folder / file.name)
+                    if file.name != "README.md" or not (folder / file.name).exists():
+                        os.replace(file, folder / file.name)
         except (OSError, SafetensorError) as error:
             raise OutputError(f"the checkpoint cannot be written to {folder}: {error}.") from error
         return result
@@ -328,88 +321,43 @@ class Denoiser(nn.Module, PyTorchModelHubMixin, library_name="hoi_lib", license=
         Raises :class:`CheckpointError` if the folder is missing, incomplete, damaged, or holds another network.
         """
         path = str(pretrained_model_name_or_path)
-        for name in ("config.json", "model.safetensors"):
-            if _is_local(path) and not (Path(path) / name).is_file():
-                raise _broken(path, f"there is no {name}")
+        if not _is_hub_name(pretrained_model_name_or_path):
+            _check_folder(Path(path))
         try:
-            with redirect_stdout(io.StringIO()):
+            with redirect_stdout(io.StringIO()):  # the hub's own loader prints
                 model = super().from_pretrained(path, **{"strict": True, **kwargs})
-        except (OSError, ValueError, TypeError, RuntimeError, AttributeError, SafetensorError, ConfigError) as error:
-            raise _broken(path, str(error).strip().splitlines()[0] if str(error) else type(error).__name__) from error
-        except (HfHubHTTPError, HFValidationError) as error:
-            raise _broken(path, "it is neither a folder nor a name on the hub") from error
+        except Exception as error:  # whatever a damaged file or a deaf network makes of it, the checkpoint is no use
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise _broken(path, reason[0]) from error
         if not all(bool(x.isfinite().all()) for x in model.state_dict().values()):
             raise _broken(path, "some weights are not finite numbers")
         return model
 
 
-class Moments:
-    """Running count, sum and sum of squares of rows, in float64."""
-
-    def __init__(self, dim: int):
-        self.count, self.total, self.squares = (
-            0,
-            torch.zeros(dim, dtype=torch.float64),
-            torch.zeros(dim, dtype=torch.float64),
-        )
-
-    def add(self, rows: Float[Tensor, "N X"]) -> None:
-        """Take in N rows."""
-        rows = rows.double().cpu()
-        self.count += len(rows)
-        self.total += rows.sum(0)
-        self.squares += rows.square().sum(0)
-
-    def mean(self) -> Float[Tensor, "X"]:
-        """Mean of all rows so far."""
-        return self.total / self.count
-
-    def std(self) -> Float[Tensor, "X"]:
-        """Population standard deviation of all rows so far."""
-        return (self.squares / self.count - self.mean().square()).clamp(min=0).sqrt()
-
-
 def sinusoid(position: Tensor, width: int) -> Float[Tensor, "... D"]:
     """Sines and cosines of a position (a frame, a noise level) at ``width / 2`` wavelengths from 2π to 20 000 π."""
-    rate = torch.exp(torch.arange(width // 2, device=position.device) * (-2 * torch.log(torch.tensor(1e4)) / width))
+    rate = torch.exp(torch.arange(width // 2, device=position.device) * (-2 * math.log(1e4) / width))
     angle = position[..., None].float() * rate
     return torch.cat([angle.sin(), angle.cos()], -1)
 
 
-def trajectory_features(object_pose: Float[Tensor, "B L 10"], config: DenoiserConfig) -> Float[Tensor, "B L O"]:
-    """What the network hears of the object's motion, per frame.
-
-    "raw": the 10 numbers of the pose (MoEG-HOI section 3.1). "rich" adds what a hand would feel, in the object's own
-    axes: displacement since the first frame, velocity (m/s), angular velocity (rad/s), hinge speed (rad/s), and the
-    direction of gravity. With hands written in the object's frame, "rich" also counts the translation from the first
-    frame on, so that a motion means the same wherever in the world it happens. Speeds look back one frame: frames
-    after the end of a clip never reach into it.
-    """
-    if config.trajectory == "raw":
-        return object_pose
-    transl, rotation, angle = unpack_object(object_pose)
-    inverse = rotation.transpose(-1, -2)
-    moved = transl - transl[:, :1]
-    turn = matrix_to_axis_angle(inverse[:, :-1] @ rotation[:, 1:])
-    felt = [
-        (inverse @ moved[..., None])[..., 0],
-        (inverse @ _change(transl)[..., None])[..., 0] * FPS,
-        pad(turn, (0, 0, 1, 0)) * FPS,
-        _change(angle[..., None]) * FPS,
-        -rotation[..., 2, :],
-    ]
-    origin = transl if config.coordinates == "world" else moved
-    return torch.cat([origin, object_pose[..., 3:], *felt], -1)
+def _is_hub_name(path: str | os.PathLike) -> bool:
+    """True for a string "owner/name" that no file or folder here has."""
+    return isinstance(path, str) and re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", path) is not None and not Path(path).exists()
 
 
-def _change(x: Float[Tensor, "B L X"]) -> Float[Tensor, "B L X"]:
-    """Difference to the frame before; zero at the first frame."""
-    return pad(x.diff(dim=1), (0, 0, 1, 0))
-
-
-def _is_local(path: str) -> bool:
-    """True for anything but a hub name, which is one "owner/name" that no file or folder here has."""
-    return Path(path).exists() or path.count("/") != 1 or path.startswith((".", "/", "~"))
+def _check_folder(folder: Path) -> None:
+    """Raise :class:`CheckpointError` unless both files are there and the config names only what this version knows."""
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise _broken(str(folder), f"there is no {name}")
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        unknown = config.keys() - {field.name for field in fields(DenoiserConfig)}
+    except (OSError, ValueError, AttributeError):
+        raise _broken(str(folder), "config.json is damaged") from None
+    if unknown:
+        raise _broken(str(folder), f"config.json names {', '.join(sorted(unknown))}, which this version does not know")
 
 
 def _broken(path: str, why: str) -> CheckpointError:

@@ -14,14 +14,16 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import pad
 
-from hoi_lib.rotations import axis_angle_to_matrix, matrix_to_rot6d, rot6d_to_matrix
+from hoi_lib.rotations import axis_angle_to_matrix, matrix_to_axis_angle, matrix_to_rot6d, rot6d_to_matrix
 
 SIDES = ("left", "right")
 FPS = 30
 MAX_FRAMES = 150
 POSE_DIM = 99  # 3 translation + 16 joints × 6
 OBJECT_DIM = 10  # 3 translation + 6 rotation + 1 hinge angle (0 for a rigid object)
+RICH_OBJECT_DIM = OBJECT_DIM + 13  # + displacement, velocity, angular velocity, hinge speed, gravity
 PHASES = ("approach", "contact", "manipulate", "release")
 COORDINATES = ("object", "world")
 
@@ -221,6 +223,33 @@ def _reframe(transl: Tensor, turn: Tensor, pose: Tensor) -> Tensor:
     """The pose with another translation and its root turned; the 90 numbers of the fingers are carried as they are."""
     root = matrix_to_rot6d(turn @ rot6d_to_matrix(pose[..., 3:9]))
     return torch.cat([transl, root, pose[..., 9:]], -1)
+
+
+def rich_trajectory(object_pose: Float[Tensor, "B L 10"], placed: bool = False) -> Float[Tensor, "B L 23"]:
+    """An object's motion as a hand that holds it would feel it, per frame.
+
+    The 10 numbers of the pose, then in the object's own axes: displacement since the first frame, velocity (m/s),
+    angular velocity (rad/s), hinge speed (rad/s), and the direction of gravity. Unless ``placed``, the translation
+    too is counted from the first frame, so that a motion means the same wherever in the world it happens. Speeds look
+    back one frame: frames after the end of a clip never reach into it.
+    """
+    transl, rotation, angle = unpack_object(object_pose)
+    inverse = rotation.transpose(-1, -2)
+    moved = transl - transl[:, :1]
+    turn = matrix_to_axis_angle(inverse[:, :-1] @ rotation[:, 1:])
+    felt = [
+        (inverse @ moved[..., None])[..., 0],
+        (inverse @ _change(transl)[..., None])[..., 0] * FPS,
+        pad(turn, (0, 0, 1, 0)) * FPS,
+        _change(angle[..., None]) * FPS,
+        -rotation[..., 2, :],
+    ]
+    return torch.cat([transl if placed else moved, object_pose[..., 3:], *felt], -1)
+
+
+def _change(x: Float[Tensor, "B L X"]) -> Float[Tensor, "B L X"]:
+    """Difference to the frame before; zero at the first frame."""
+    return pad(x.diff(dim=1), (0, 0, 1, 0))
 
 
 def pose_object_points(
