@@ -1,9 +1,8 @@
-"""The procedural objects: twelve everyday things in three sizes, and endless random ones.
+"""The procedural objects: twelve everyday things in three sizes.
 
 Each maker returns a :class:`Solid`: one watertight surface per part, in metres, in the object's own frame (origin in
 the middle, z up as the thing stands or lies on a table, its front towards -y) and, if it opens, its hinge. A hinge
-angle of 0 is closed; within the limits the parts never touch. Nothing is loaded from files and no number is random,
-except in :func:`random_solid`, which is a function of its seed.
+angle of 0 is closed; within the limits the parts never touch. Nothing is read from a file and nothing is random.
 """
 
 from __future__ import annotations
@@ -15,20 +14,19 @@ import numpy as np
 
 from hoi_lib.shapes import (
     Surface,
+    block,
     circle,
+    cylinder,
     densify,
     fillet,
-    level_set,
-    profile_distance,
-    round_cone_chain,
-    rounded_box_distance,
+    hull,
+    interpolate,
     rounded_rectangle,
-    signed_volume,
-    smooth_difference,
-    smooth_union,
     sphere,
-    superellipse,
     sweep,
+    torus,
+    tube,
+    union,
 )
 
 GAP = 0.0005  # metres left free between two parts, so that they never share a point
@@ -60,239 +58,224 @@ def ball(diameter: float) -> Solid:
 
 def box(width: float, depth: float, height: float) -> Solid:
     """A closed carton with softly rounded edges."""
-    outline = rounded_rectangle(width, depth, 0.004, steps=4, spacing=0.012)
-    return Solid((sweep(outline, _slab(-height / 2, height / 2, 0.004, 0.012)),))
+    return Solid((block(width, depth, -height / 2, height / 2, corner=0.004, edge=0.004, spacing=0.012),))
 
 
 def can(diameter: float, height: float) -> Solid:
-    """A drinks can: chamfered shoulder and foot, a raised rim round the sunken lid."""
-    h, rim = height / 2, 0.0035
+    """A drinks can: tapered shoulder and foot, a rim round the sunken lid, a tab on it."""
+    h = height / 2
     profile = fillet(
         [
-            (0.012, -h + 0.004), (0.009, -h), (0.006, -h), (0, -h + 0.008), (0, h - 0.011),
-            (0.005, h - 0.0025), (0.005, h), (0.005 + rim, h), (0.005 + rim + 0.001, h - 0.005), (0.014, h - 0.005),
+            (0.013, -h + 0.004), (0.009, -h), (0.006, -h), (0, -h + 0.008), (0, h - 0.011), (0.005, h - 0.0025),
+            (0.005, h), (0.0085, h), (0.0095, h - 0.005), (0.014, h - 0.005),
         ],
         [0.001, 0.001, 0.004, 0.006, 0.001, 0.001, 0.001, 0.001],
     )  # fmt: skip
-    return Solid((sweep(circle(diameter / 2), densify(profile, 0.012)),))
+    body = sweep(circle(diameter / 2), densify(profile, 0.014))
+    tab = block(0.014, 0.022, h - 0.0055, h - 0.0034, corner=0.0065, edge=0.0006)
+    hole = cylinder(0.0038, h - 0.0045, h, count=16)
+    return Solid((body | (tab - hole.moved(y=-0.0045)).moved(y=-0.004),))
 
 
 def bottle(diameter: float, height: float) -> Solid:
-    """A bottle with a rounded shoulder, a slender neck and a cap."""
+    """A bottle with a round shoulder, a slender neck and a screw cap."""
     r, h = diameter / 2, height / 2
     neck, cap = r - 0.0125, r - 0.015
-    shoulder = h - 0.27 * height
     profile = fillet(
         [
-            (0.35 * r, -h), (0, -h), (0, shoulder), (neck, h - 0.105 * height), (neck, h - 0.026),
-            (cap - 0.001, h - 0.0245), (cap, h), (r - 0.006, h),
+            (0.4 * r, -h + 0.003), (0.25 * r, -h), (0, -h), (0, h - 0.29 * height), (neck, h - 0.13 * height),
+            (neck, h - 0.026), (cap - 0.001, h - 0.0245), (cap, h), (r - 0.006, h),
         ],
-        [0.006, 0.45 * diameter, 0.035, 0.0005, 0.001, 0.002],
-        steps=8,
+        [0.003, 0.007, 0.5 * diameter, 0.04, 0.0005, 0.001, 0.002],
     )  # fmt: skip
-    return Solid((sweep(circle(r), densify(profile, 0.014)),))
+    return Solid((sweep(circle(r), densify(profile, 0.016)),))
 
 
 def mug(diameter: float, height: float) -> Solid:
-    """A hollow mug with a handle towards +x that grows out of its wall."""
+    """A hollow mug with a handle towards +x that widens into its wall."""
     r, h, wall = diameter / 2, height / 2, 0.0042
     inner, floor = r - wall, -h + 0.006
-    cup = fillet(
-        [(0, -h), (r, -h), (r, h), (inner, h), (inner, floor), (0, floor)], [0.006, 0.0019, 0.0019, 0.008], steps=8
-    )
-    polygon = np.concatenate([cup, cup[:1]])
-    turn = np.linspace(-0.5, 0.5, 25) * np.pi * 1.02
-    bend_x, bend_z = 0.031, 0.33 * height
-    centres = np.stack([r + 0.0005 + bend_x * np.maximum(np.cos(turn), 0) ** 0.8, 0 * turn, bend_z * np.sin(turn)], -1)
-    centres = centres[np.isfinite(centres).all(-1)]
-    handle_radii = 0.0052 + 0.0016 * np.abs(np.linspace(-1, 1, len(centres))) ** 3
-
-    def distance(p: np.ndarray) -> np.ndarray:
-        radial = np.stack([np.hypot(p[:, 0], p[:, 1]), p[:, 2]], -1)
-        body = profile_distance(radial, polygon)
-        flat = p * np.array([1, 0.72, 1])  # a handle a little wider than thick
-        handle = round_cone_chain(flat, centres, handle_radii)
-        hollow = inner - 0.0006 - radial[:, 0]
-        handle = np.maximum(handle, hollow)
-        return smooth_union([body, handle], 0.006)
-
-    low, high = (-r - 0.004, -r - 0.004, -h - 0.004), (r + bend_x + 0.014, r + 0.004, h + 0.004)
-    return Solid((level_set(distance, low, high, 0.0016, 5000),))
+    outline = fillet(
+        [(0.3 * r, -h + 0.002), (0.62 * r, -h + 0.002), (0.66 * r, -h), (r, -h), (r, h), (inner, h), (inner, floor),
+         (0.3 * r, floor)],
+        [0.001, 0.001, 0.008, 0.002, 0.002, 0.009],
+    )  # fmt: skip
+    cup = sweep(circle(r, 56), densify(np.column_stack([r - outline[:, 0], outline[:, 1]]), 0.012))
+    turn = np.linspace(-np.pi / 2, np.pi / 2, 33)
+    path = np.column_stack([r - 0.003 + 0.037 * np.cos(turn) ** 0.8, 0 * turn, 0.31 * height * np.sin(turn)])
+    flare = np.exp(-((np.linalg.norm(path - path[0], axis=1) / 0.0045) ** 2))
+    flare = np.maximum(flare, flare[::-1])[:, None]
+    handle = tube(path, np.array([[0.0044, 0.0066]]) + flare * [[0.005, 0.0045]], exponent=2.4, up=(0, 1, 0))
+    return Solid((cup | handle,))
 
 
 def bowl(diameter: float, height: float) -> Solid:
     """A hollow round bowl on a foot ring."""
     r, h, wall = diameter / 2, height / 2, 0.004
-    t = np.linspace(0.22, 1, 14)[:, None]
-    curve = np.column_stack(
-        [np.sin(t * np.pi / 2) ** 0.9 * r, -h + 0.005 + (1 - np.cos(t * np.pi / 2)) * (height - 0.005)]
-    )
-    step = np.gradient(curve, axis=0)
-    inward = np.column_stack([-step[:, 1], step[:, 0]]) / np.linalg.norm(step, axis=1, keepdims=True)
-    inside = (curve + wall * inward)[::-1]
-    inside[0] = curve[-1] - [wall, 0]
-    foot = 0.42 * r
+    turn = np.linspace(0.25, 1, 13) * np.pi / 2
+    outside = np.column_stack([r * np.sin(turn) ** 0.9, -h + 0.005 + (1 - np.cos(turn)) * (height - 0.005)])
+    along = np.gradient(outside, axis=0)
+    inside = outside + wall * np.column_stack([-along[:, 1], along[:, 0]]) / np.linalg.norm(along, axis=1)[:, None]
+    inside[-1] = outside[-1] - [wall, 0]
+    foot, floor = 0.42 * r, inside[0, 1] - 0.0015
     outline = fillet(
-        [
-            (foot - 0.008, -h + 0.002),
-            (foot - 0.005, -h),
-            (foot, -h),
-            *curve[2:],
-            *inside[:-1],
-            (0.2 * r, inside[-1, 1]),
-        ],
-        [0.0005, 0.001, 0.002, *[0] * (len(curve) - 4), 0.0018, 0.0018, *[0] * (len(inside) - 2)],
-    )
-    return Solid((sweep(circle(r), np.column_stack([r - outline[:, 0], outline[:, 1]])),))
+        [(0.2 * r, -h + 0.002), (foot - 0.008, -h + 0.002), (foot - 0.005, -h), (foot, -h), *outside[1:],
+         *inside[::-1], (0.2 * r, floor)],
+        [0.001, 0.001, 0.0015, 0.003, *[0] * 10, 0.0018, 0.0018, *[0] * 12],
+    )  # fmt: skip
+    return Solid((sweep(circle(r, 56), np.column_stack([r - outline[:, 0], outline[:, 1]])),))
 
 
 def hammer(length: float, head: float) -> Solid:
     """A claw hammer lying on its side: handle along x, head at +x, striking face towards -y."""
-    x0, x1 = -length / 2, length / 2 - 0.014
-    grip = np.array([x0 + 0.012, x0 + 0.035, x0 + 0.42 * length, x0 + 0.6 * length, x1 + 0.01])
-    radii = np.array([0.0145, 0.0135, 0.0155, 0.0105, 0.0105]) * head / 0.1
-    centres = np.column_stack([grip, np.zeros((5, 2))])
-    s = head / 0.1
-    claw = np.array([[0, 0.012, 0], [-0.002, 0.03, 0], [-0.010, 0.046, 0], [-0.022, 0.058, 0]]) * s + [x1, 0, 0]
-
-    def distance(p: np.ndarray) -> np.ndarray:
-        handle = round_cone_chain(p * [1, 1, 1.22], centres, radii)
-        q = p - [x1, 0, 0]
-        block = rounded_box_distance(q - np.array([0, -0.004, 0]) * s, np.array([0.0135, 0.024, 0.0135]) * s, 0.004 * s)
-        lengthwise = np.abs(q[:, 1] + 0.033 * s) - 0.012 * s
-        across = np.hypot(q[:, 0], q[:, 2]) - 0.0145 * s
-        outside = np.maximum(np.stack([lengthwise, across], -1) + 0.0025 * s, 0)
-        face = (
-            np.linalg.norm(outside, axis=-1) - 0.0025 * s + np.minimum(np.maximum(lengthwise, across) + 0.0025 * s, 0)
-        )
-        tail = round_cone_chain(p * [1, 1, 0.8], claw, np.array([0.0115, 0.0085, 0.006, 0.0035]) * s)
-        notch = np.abs(p[:, 2]) - np.clip((q[:, 1] - 0.03 * s) * 0.16, -0.01, 0.004)
-        tail = smooth_difference(tail, notch, 0.001)
-        return smooth_union([smooth_union([block, face, tail], 0.005 * s), handle], 0.003 * s)
-
-    low, high = (x0 - 0.006, -0.05 * s, -0.02 * s), (x1 + 0.02 * s, 0.068 * s, 0.02 * s)
-    return _centred(Solid((level_set(distance, low, high, 0.0013, 4000),)))
+    s, x0, x1 = head / 0.1, -length / 2, length / 2 - 0.014 * head / 0.1
+    shaft = interpolate(
+        [
+            (x0, 0.0165 * s, 0.0135 * s), (x0 + 0.014, 0.0155 * s, 0.0125 * s), (x0 + 0.3 * length, 0.0168 * s, 0.0135 * s),
+            (x0 + 0.5 * length, 0.0135 * s, 0.0108 * s), (x0 + 0.66 * length, 0.0105 * s, 0.0088 * s),
+            (x1 + 0.0145 * s, 0.0108 * s, 0.009 * s),
+        ],
+        26,
+    )  # fmt: skip
+    path = np.column_stack([0 * shaft[:, :1], 0 * shaft[:, :1], shaft[:, 0]])
+    handle = tube(path, shaft[:, 1:], exponent=2.5, ends=(0.006, 0.0015)).along("x")
+    # y, half size along x, half size along z, shift along x, exponent of the section
+    keys = np.array(
+        [
+            (-50.0, 14.2, 14.2, 0, 2), (-37, 14.2, 14.2, 0, 2), (-33.5, 10.8, 10.8, 0, 2), (-22, 10.8, 10.8, 0, 2.2),
+            (-15.5, 12.8, 12.8, 0, 4), (12, 12.8, 12.8, 0, 4), (20, 11, 13.6, -0.6, 3.5), (32, 7.6, 15.2, -3.8, 3.5),
+            (44, 4.6, 16.2, -9.5, 3.5), (54, 1.3, 16.4, -16.5, 3.5),
+        ]
+    )  # fmt: skip
+    rows = interpolate(keys * [*[s / 1000] * 4, 1], 44)
+    # sections are written in the plane that `along("y")` turns to (z, x)
+    path = np.column_stack([0 * rows[:, 0], rows[:, 3] + x1, rows[:, 0]])
+    steel = tube(path, rows[:, [2, 1]], exponent=rows[:, 4], ends=(0.0015 * s, 0.0008 * s), count=32).along("y")
+    notch = [(x, y, side * z) for x in (-0.06, 0.02) for y, z in ((0.028, 0), (0.07, 0.0085)) for side in (-1, 1)]
+    return centred(Solid(((steel - hull(np.array(notch) * s + [x1, 0, 0])) | handle,)))
 
 
 def phone(width: float, length: float, thickness: float) -> Solid:
-    """A phone lying on its back: round corners, softly rounded edges, the screen a hair below the rim."""
+    """A phone lying on its back: round corners, a sunken screen, a camera island with two lenses underneath."""
     h = thickness / 2
-    outline = rounded_rectangle(width, length, 0.011, steps=8, spacing=0.009)
     profile = fillet(
-        [(0.012, -h), (0, -h), (0, h), (0.0022, h), (0.0024, h - 0.0003), (0.012, h - 0.0003)],
-        [0.0028, 0.0018, 0.0001, 0.0001],
+        [(0.012, -h), (0, -h), (0, h), (0.0020, h), (0.0023, h - 0.0003), (0.012, h - 0.0003)],
+        [0.0028, 0.0016, 0.0001, 0.0001],
     )
-    return Solid((sweep(outline, profile, cap_rings=4),))
+    body = sweep(rounded_rectangle(width, length, 0.011, steps=6, spacing=0.012), profile, cap_rings=4)
+    island = block(0.025, 0.034, -h - 0.0013, -h + 0.001, corner=0.007, edge=0.0005)
+    lens = cylinder(0.0062, -h - 0.0022, -h, edge=0.0004, count=24)
+    lenses = (lens.moved(y=-0.008), lens.moved(y=0.008))
+    x, y = width / 2 - 0.0175, length / 2 - 0.022
+    return Solid((union(body, *(part.moved(x, y) for part in (island, *lenses))),))
 
 
 def laptop(width: float, depth: float, thickness: float) -> Solid:
-    """A laptop: a base with a sunken keyboard field and a lid with a sunken screen, hinged at the back edge."""
-    lid = 0.4 * thickness
-    base_top = -thickness / 2 + thickness - lid - GAP
-    radius = lid / 2
-    hinge = Hinge(
-        np.array([0.0, depth / 2 - radius, base_top + GAP + radius]), np.array([-1.0, 0, 0]), np.array([0, 2.3])
+    """A laptop: a base with keys and touchpad, and a lid with a sunken screen on a barrel near the back edge."""
+    lid, bottom = 0.36 * thickness, -thickness / 2
+    deck = thickness / 2 - lid - GAP
+    y_hinge, z_hinge = depth / 2 - 0.010, deck + GAP + lid / 2
+    base = block(width, depth, bottom, deck, corner=0.012, edge=0.0022, spacing=0.04)
+    keys_width, keys_depth, front = width - 0.044, 0.44 * depth, -0.02 * depth
+    field = block(keys_width, keys_depth, deck - 0.0013, deck + 0.01, corner=0.003)
+    pad = block(0.36 * width, 0.34 * depth, deck - 0.0005, deck + 0.01, corner=0.003)
+    base = base - field.moved(y=front + keys_depth / 2) - pad.moved(y=front - 0.022 - 0.17 * depth)
+    pitch = np.array([(keys_width - 0.002) / 12, (keys_depth - 0.002) / 5])
+    key = sweep(
+        rounded_rectangle(*(pitch - 0.003), 0, steps=0, spacing=1),
+        np.array([(0, deck - 0.0018), (0.0007, deck - 0.0003)]),
+        cap_rings=1,
     )
-    outline = rounded_rectangle(width, depth, 0.012, steps=5, spacing=0.03)
-    inner = 0.022
-    base = fillet(
-        [
-            (0.016, -thickness / 2), (0, -thickness / 2 + 0.001), (0, base_top), (inner, base_top),
-            (inner + 0.0006, base_top - 0.0012), (inner + 0.012, base_top - 0.0012),
-        ],
-        [0.003, 0.001, 0.0002, 0.0002],
-    )  # fmt: skip
-    screen = fillet(
-        [
-            (inner / 2 + 0.012, base_top + GAP + 0.0008), (inner / 2 + 0.0006, base_top + GAP + 0.0008),
-            (inner / 2, base_top + GAP), (0, base_top + GAP), (0, thickness / 2), (0.016, thickness / 2),
-        ],
-        [0.0002, 0.0002, radius * 0.98, radius * 0.98],
-    )  # fmt: skip
-    return Solid((sweep(outline, base, cap_rings=4), sweep(outline, screen, cap_rings=4)), hinge)
+    middles = [(i * pitch[0], front + keys_depth / 2 + j * pitch[1]) for i in np.arange(12) - 5.5 for j in range(-2, 3)]
+    base = union(base, *(key.moved(x, y) for x, y in middles))
+    room = cylinder(lid / 2 + GAP, -0.32 * width, 0.32 * width).along("x").moved(y=y_hinge, z=z_hinge)
+    barrel = cylinder(lid / 2, -0.32 * width + GAP, 0.32 * width - GAP).along("x").moved(y=y_hinge, z=z_hinge)
+    lid_depth = depth / 2 + y_hinge
+    panel = block(width, lid_depth, deck + GAP, thickness / 2, corner=0.012, edge=0.49 * lid, spacing=0.04)
+    screen = block(width - 0.018, lid_depth - 0.030, deck - 0.01, deck + GAP + 0.0007, corner=0.003, spacing=0.04)
+    panel = panel.moved(y=(y_hinge - depth / 2) / 2) - screen.moved(y=(y_hinge - depth / 2) / 2 - 0.006)
+    hinge = Hinge(np.array([0, y_hinge, z_hinge]), np.array([-1.0, 0, 0]), np.array([0, 2.3]))
+    return Solid((base - room, panel | barrel), hinge)
 
 
 def lidded_box(width: float, depth: float, height: float) -> Solid:
-    """A hollow chest with a thick lid, hinged along the back."""
-    wall, lid = 0.005, max(0.012, 0.2 * height)
+    """A hollow chest whose lid turns on three knuckles at the back and has a tab to lift it at the front."""
+    wall, lid = 0.005, max(0.013, 0.22 * height)
     top = height / 2 - lid - GAP
-    outline = rounded_rectangle(width, depth, 0.008, steps=5, spacing=0.02)
-    floor = -height / 2 + wall
-    base = fillet(
+    floor, under = -height / 2 + wall, top + GAP
+    outline = rounded_rectangle(width, depth, 0.008, steps=5, spacing=0.025)
+    base = sweep(outline, densify(fillet(
         [(0.012, -height / 2), (0, -height / 2), (0, top), (wall, top), (wall, floor), (0.014, floor)],
-        [0.004, 0.0015, 0.0015, 0.003],
-        steps=4,
-    )
-    under = top + GAP
-    cap = fillet(
-        [
-            (0.016, under + lid - wall), (wall, under + lid - wall), (wall, under), (0, under),
-            (0, height / 2), (0.016, height / 2),
-        ],
-        [0.003, 0.0015, 0.0015, 0.006],
-        steps=4,
-    )  # fmt: skip
-    hinge = Hinge(np.array([0, depth / 2, top + GAP / 2]), np.array([-1.0, 0, 0]), np.array([0, 1.9]))
-    return Solid((sweep(outline, densify(base, 0.02)), sweep(outline, densify(cap, 0.02))), hinge)
+        [0.004, 0.001, 0.001, 0.003],
+    ), 0.025))  # fmt: skip
+    cover = sweep(outline, densify(fillet(
+        [(0.016, under + lid - wall), (wall, under + lid - wall), (wall, under), (0, under), (0, height / 2),
+         (0.016, height / 2)],
+        [0.003, 0.001, 0.001, 0.006],
+    ), 0.025))  # fmt: skip
+    y, z, radius = depth / 2 + 0.0015, top + GAP / 2, 0.0036
+
+    def knuckle(low: float, high: float, grow: float) -> Surface:
+        return cylinder(radius + grow, low - grow, high + grow, count=24).along("x").moved(y=y, z=z)
+
+    spans = [
+        (-0.34 * width, -0.16 * width),
+        (-0.16 * width + 2 * GAP, 0.16 * width - 2 * GAP),
+        (0.16 * width, 0.34 * width),
+    ]
+    tab = block(0.24 * width, 0.012, under + 0.0005, under + 0.006, corner=0.004, edge=0.0018).moved(y=-depth / 2)
+    base = (base - knuckle(*spans[0], GAP) - knuckle(*spans[2], GAP)) | knuckle(*spans[1], 0)
+    cover = union(cover - knuckle(*spans[1], GAP), knuckle(*spans[0], 0), knuckle(*spans[2], 0), tab)
+    cover = cover - block(width - 2 * wall, depth - 2 * wall, top - 0.01, under + 0.4 * lid, corner=0.004)
+    return Solid((base, cover), Hinge(np.array([0, y, z]), np.array([-1.0, 0, 0]), np.array([0, 1.9])))
 
 
 def notebook(width: float, length: float, thickness: float) -> Solid:
-    """A hardcover notebook that opens in the middle and lies flat: each half is a cover with its pages."""
-    cover = 0.0025
-    half = thickness / 2
-    outline = rounded_rectangle(width, length, 0.006, steps=4, spacing=0.015)
-    page = 0.003
-    upper = fillet(
-        [(0.014, GAP / 2), (page, GAP / 2), (page, half - cover), (0, half - cover), (0, half), (0.014, half)],
-        [0.0006, 0.0002, 0.0005, 0.0009],
-        steps=3,
-    )
-    lower = upper[::-1] * [1, -1]
-    hinge = Hinge(np.array([-width / 2, 0, 0]), np.array([0, -1.0, 0]), np.array([0, np.pi]))
-    return Solid((sweep(outline, lower, cap_rings=5), sweep(outline, upper, cap_rings=5)), hinge)
+    """A ring-bound notebook that opens in the middle and lies flat: each half is a cover with its pages."""
+    half, cover, wire = thickness / 2, 0.0022, 0.0011
+    axis = -width / 2 - 0.0015
+    pages = block(width - 0.005, length - 0.007, GAP / 2, half - cover / 2, corner=0.002).moved(x=-0.0015)
+    upper = pages | block(width, length, half - cover, half, corner=0.006, edge=0.0008, spacing=0.03)
+    lower = Surface(upper.vertices * [1, -1, -1], upper.faces)
+    ring = torus(half + 0.0022, wire).along("y").moved(x=axis)
+    room = torus(half + 0.0022, wire + 1.6 * GAP, count=32).along("y").moved(x=axis)
+    count = int((length - 0.02) / 0.018)
+    places = (np.arange(count) - (count - 1) / 2) * 0.018
+    lower = union(lower, *(ring.moved(y=y) for y in places))
+    upper = upper - union(*(room.moved(y=y) for y in places))
+    return Solid((lower, upper), Hinge(np.array([axis, 0, 0]), np.array([0, -1.0, 0]), np.array([0, np.pi])))
 
 
 def pliers(length: float) -> Solid:
-    """Flat-nose pliers lying on the table: jaws towards +x, two handles that cross at the pivot."""
+    """Flat-nose pliers lying on the table: jaws towards +x, two handles that cross at a riveted joint."""
     s = length / 0.18
-    thick, pivot = 0.0055 * s, 0.0125 * s
-    handle = np.array([[-0.012, -0.009], [-0.026, -0.016], [-0.06, -0.0235], [-0.09, -0.023], [-0.125, -0.017]]) * s
-    radii = np.array([0.005, 0.006, 0.0075, 0.0078, 0.0065]) * s
-    nose = np.array(
-        [[0, GAP / 2], [0.052 * s, GAP / 2], [0.052 * s, 0.0055 * s], [0.012 * s, 0.0125 * s], [0, 0.0125 * s]]
-    )
-
-    def half(p: np.ndarray) -> np.ndarray:
-        """The half whose jaw is above the x axis and whose pivot plate is the lower one."""
-        flat = np.column_stack([handle, np.zeros(5)])
-        grip = round_cone_chain(p * [1, 1, 1.1], flat, radii)
-        planar = profile_distance(p[:, :2], nose)
-        taper = np.clip(1 - p[:, 0] / (0.13 * s), 0.5, 1)
-        jaw = np.maximum(planar, np.abs(p[:, 2]) - thick * taper)
-        plate = np.maximum(np.hypot(p[:, 0], p[:, 1]) - pivot, np.abs(p[:, 2] + thick / 2) - thick / 2)
-        body = smooth_union([smooth_union([jaw, plate], 0.0015 * s), grip], 0.004 * s)
-        room = np.maximum(np.hypot(p[:, 0], p[:, 1]) - pivot - 2 * GAP, -p[:, 2] - GAP / 2)
-        return smooth_difference(body, room, 0.0008 * s)
-
-    low, high = (-0.14 * s, -0.034 * s, -0.012 * s), (0.056 * s, 0.016 * s, 0.012 * s)
-    vertices, faces = level_set(half, low, high, 0.0009 * s, 2200)
-    other = vertices * [1, -1, -1]  # half a turn about x: the second half is the first one turned over
-    solid = Solid(((vertices, faces), (other, faces)), Hinge(np.zeros(3), np.array([0, 0, -1.0]), np.array([0, 0.5])))
-    return _centred(solid)
+    low = GAP / 2
+    keys = np.array([(2, 12.5, 5.2), (12, 12.2, 5), (30, 8.6, 4.2), (54, 5.5, 3)]) * s / 1000  # x, its top, half height
+    nose = interpolate(keys, 12)
+    middle, half = (nose[:, 1] + low) / 2, (nose[:, 1] - low) / 2
+    # sections are written in the plane that `along("x")` turns to (y, z)
+    path = np.column_stack([middle, 0 * middle, nose[:, 0]])
+    jaw = tube(path, np.column_stack([half, nose[:, 2]]), exponent=9, ends=(0, 0.0012 * s)).along("x")
+    keys = [
+        (-116, -17.5, 7.2, 7.2), (-108, -20, 7.8, 7.4), (-85, -24, 8, 7.4), (-55, -23.5, 7.6, 7), (-30, -17.5, 6, 5.6),
+        (-14, -9, 5.2, 4.6), (-2, -3, 5, 4.2),
+    ]  # fmt: skip
+    bend = interpolate(np.array(keys) * s / 1000, 28)
+    path = np.column_stack([bend[:, 1], 0 * bend[:, 1], bend[:, 0]])
+    grip = tube(path, bend[:, 2:], exponent=2.5, up=(0, 1, 0), ends=(0.0072 * s, 0)).along("x")
+    plate = cylinder(0.013 * s, -0.0055 * s, -low, edge=0.0008 * s)
+    rivet = cylinder(0.0046 * s, -0.0063 * s, -0.005 * s, edge=0.0006 * s, count=28)
+    lower = union(jaw, grip, plate, rivet) - cylinder(0.013 * s + 2 * GAP, -low, 0.02)
+    upper = Surface(lower.vertices * [1, -1, -1], lower.faces)
+    return centred(Solid((lower, upper), Hinge(np.zeros(3), np.array([0, 0, -1.0]), np.array([0, 0.5]))))
 
 
-def _slab(low: float, high: float, radius: float, spacing: float) -> np.ndarray:
-    """Profile of a block with both edges rounded."""
-    reach = 1.5 * radius
-    return densify(fillet([(reach, low), (0, low), (0, high), (reach, high)], [radius, radius]), spacing)
-
-
-def _centred(solid: Solid) -> Solid:
+def centred(solid: Solid) -> Solid:
     """The solid with the middle of its bounding box at the origin."""
-    every = np.concatenate([vertices for vertices, _ in solid.parts])
+    every = np.concatenate([part.vertices for part in solid.parts])
     middle = (every.min(0) + every.max(0)) / 2
     hinge = solid.hinge and Hinge(solid.hinge.origin - middle, solid.hinge.axis, solid.hinge.limits)
-    return Solid(tuple((vertices - middle, faces) for vertices, faces in solid.parts), hinge)
+    return Solid(tuple(part.moved(*-middle) for part in solid.parts), hinge)
 
 
 # category: maker and its measures in metres, small, medium, large
@@ -316,59 +299,3 @@ def make(category: str, size: str) -> Solid:
     """The catalogue's object of this category in this size; raises ``KeyError`` for a name it does not have."""
     maker, measures = MAKERS[category]
     return maker(*measures[SIZES.index(size)])
-
-
-def random_solid(seed: int) -> Solid:
-    """A plausible graspable thing that is a function of ``seed``: a lathed vase or a superquadric.
-
-    30–85 mm across and 50–190 mm tall, watertight, centred, with z up. Half of the seeds give a lathe with a smooth
-    random profile (every third of them hollow), half a superquadric that may taper or bulge.
-    """
-    rng = np.random.default_rng([7211, seed])
-    solid = _random_lathe(rng) if rng.random() < 0.5 else _random_superquadric(rng)
-    assert all(signed_volume(*part) > 0 for part in solid.parts)
-    return _centred(solid)
-
-
-def _random_lathe(rng: np.random.Generator) -> Solid:
-    from scipy.interpolate import PchipInterpolator
-
-    height, widest = rng.uniform(0.06, 0.19), rng.uniform(0.016, 0.042)
-    knots = rng.uniform(0.45, 1.0, rng.integers(3, 7))
-    radii = widest * knots / knots.max()
-    z = np.linspace(-height / 2, height / 2, 24)
-    radius = PchipInterpolator(np.linspace(-height / 2, height / 2, len(radii)), radii)(z)
-    edge = min(0.006, 0.45 * radius.min())
-    side = list(zip(radius, z, strict=True))
-    inner = [0.0] * (len(side) - 2)
-    if rng.random() < 1 / 3 and radius.min() > 0.014:
-        wall = 0.0045
-        keep = z > -height / 2 + 1.5 * wall
-        inside = [(r - wall, h) for r, h in zip(radius[keep], z[keep], strict=True)][::-1]
-        points = [(0.4 * radius[0], z[0]), *side, *inside, (0.4 * radius[0], inside[-1][1])]
-        radii_of_edges = [edge, *inner, wall * 0.45, wall * 0.45, *[0.0] * (len(inside) - 2), 0.004]
-    else:
-        points = [(0.4 * radius[0], z[0]), *side, (0.4 * radius[-1], z[-1])]
-        radii_of_edges = [edge, *inner, edge]
-    profile = fillet(points, radii_of_edges)
-    return Solid((sweep(circle(widest), np.column_stack([widest - profile[:, 0], profile[:, 1]])),))
-
-
-def _random_superquadric(rng: np.random.Generator) -> Solid:
-    width, depth, height = rng.uniform(0.034, 0.085), rng.uniform(0.030, 0.075), rng.uniform(0.05, 0.17)
-    plan, upright = rng.uniform(2, 7), rng.uniform(2, 8)
-    taper, bulge = rng.uniform(-0.3, 0.3), rng.uniform(-0.15, 0.15)
-    polar = np.linspace(-np.pi / 2, np.pi / 2, 34)[1:-1]
-    c, s = np.cos(polar), np.sin(polar)
-    reach = (np.abs(c) ** upright + np.abs(s) ** upright) ** (-1 / upright)
-    share, z = reach * c, reach * s
-    share = share * (1 + taper * z) * (1 - bulge * np.cos(np.pi * z))
-    share /= share.max()
-    outline = superellipse(width, depth, plan)(0.0)
-    rows = np.stack(
-        [np.column_stack([k * outline, np.full(len(outline), height / 2 * h)]) for k, h in zip(share, z, strict=True)]
-    )
-    from hoi_lib.shapes import loft
-
-    pole = np.array([0, 0, height / 2])
-    return Solid((loft(rows, -pole, pole),))

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hoi_lib import catalogue as _catalogue
+from hoi_lib import random_shapes as _random_shapes
 from hoi_lib.catalogue import Hinge, Solid
 from hoi_lib.errors import MeshError, OutputError, StoreError
 from hoi_lib.rotations import axis_angle_to_matrix
@@ -41,7 +42,7 @@ __all__ = [
 
 CATEGORIES = tuple(_catalogue.MAKERS)
 ARTICULATED = ("laptop", "lidded_box", "notebook", "pliers")
-HELD_OUT_SEEDS = tuple(range(1_000_000, 1_000_020))  # training draws its random shapes from seeds below 1 000 000
+HELD_OUT_SEEDS = _random_shapes.HELD_OUT_SEEDS
 POINTS = 1024
 Array = np.ndarray
 
@@ -250,7 +251,7 @@ def load_object(name: str) -> ObjectModel:
 
 def random_shape(seed: int) -> ObjectModel:
     """A random lathed or superquadric object, the same for the same seed."""
-    return _model(f"shape_{seed}", "object", _catalogue.random_solid(seed))
+    return _model(f"shape_{seed}", "object", _random_shapes.random_solid(seed))
 
 
 def _model(name: str, category: str, solid: Solid) -> ObjectModel:

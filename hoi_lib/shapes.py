@@ -1,98 +1,137 @@
-"""Watertight surfaces from formulas: profiles swept round an outline, and level sets of a signed distance.
+"""Watertight surfaces from formulas: profiles swept round an outline, tubes along a path, and their unions.
 
-Everything here is numpy in metres and knows nothing of objects: a surface is ``(vertices (V, 3) float64, faces (F, 3)
-int64)`` with outward orientation. :func:`sweep` makes cans, bottles, bowls, boxes and phones; :func:`level_set` makes
-what has a handle growing out of its side.
+Metres, and z upwards. :func:`sweep` makes cans, bottles, bowls, boxes and phones, :func:`tube` makes handles; ``|`` and
+``-`` join and cut them exactly (Manifold's boolean operations). Nothing here knows what an object is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-Surface = tuple[np.ndarray, np.ndarray]
 Outline = Callable[[float], np.ndarray]
 
 
-def circle(radius: float, count: int = 48) -> Outline:
+class Surface(NamedTuple):
+    """A closed triangle mesh: ``vertices`` (V, 3) float64 metres, ``faces`` (F, 3) int64, outward orientation."""
+
+    vertices: Float[np.ndarray, "V 3"]
+    faces: Int[np.ndarray, "F 3"]
+
+    def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Surface:
+        """The same surface shifted by metres."""
+        return Surface(self.vertices + np.array([x, y, z]), self.faces)
+
+    def along(self, axis: str) -> Surface:
+        """The same surface with what pointed along z now along ``axis``; x, y and z are exchanged in a cycle."""
+        return Surface(np.roll(self.vertices, "zxy".index(axis), axis=1), self.faces)
+
+    def __or__(self, other: Surface) -> Surface:
+        """Union of two solids."""
+        return union(self, other)
+
+    def __sub__(self, other: Surface) -> Surface:
+        """This solid without the other one."""
+        return _from_manifold(_manifold(self) - _manifold(other))
+
+    @property
+    def volume(self) -> float:
+        """Enclosed volume in cubic metres, negative where the faces look inwards: ``Σ a · (b × c) / 6``."""
+        a, b, c = (self.vertices[self.faces[:, i]] for i in range(3))
+        return float((a * np.cross(b, c)).sum() / 6)
+
+
+def union(*surfaces: Surface) -> Surface:
+    """The solid that is inside any of ``surfaces``, as one closed surface."""
+    from manifold3d import Manifold, OpType
+
+    return _from_manifold(Manifold.batch_boolean([_manifold(s) for s in surfaces], OpType.Add))
+
+
+def hull(points: Float[np.ndarray, "N 3"]) -> Surface:
+    """The convex hull of points."""
+    from manifold3d import Manifold
+
+    return _from_manifold(Manifold.hull_points(np.ascontiguousarray(points)))
+
+
+def circle(radius: float, count: int = 40) -> Outline:
     """Outline of a circle in the plane; ``outline(inset)`` is the ring (count, 2) ``inset`` metres further in."""
     angle = 2 * np.pi * np.arange(count) / count
     ring = np.stack([np.cos(angle), np.sin(angle)], -1)
     return lambda inset: (radius - inset) * ring
 
 
-def rounded_rectangle(width: float, depth: float, corner: float, steps: int = 6, spacing: float = 0.02) -> Outline:
-    """Outline of a rectangle with round corners, centred; insets keep the walls parallel.
+def rounded_rectangle(width: float, depth: float, corner: float, steps: int = 5, spacing: float = 0.02) -> Outline:
+    """Outline of a centred rectangle with round corners, counter-clockwise; insets keep the walls parallel.
 
-    ``corner`` is the corner radius at inset 0, ``steps`` the segments of one corner, ``spacing`` the largest distance
-    of two points on a straight side. An inset beyond ``corner`` leaves sharp corners and no point out of order.
+    ``corner`` is the corner radius at inset 0, ``steps`` the segments of one corner (0 with ``corner`` 0 for four
+    points in all), ``spacing`` roughly the distance of points on a straight side.
     """
     turn = np.linspace(0, np.pi / 2, steps + 1)
     arc = np.stack([np.cos(turn), np.sin(turn)], -1)
-    counts = [max(1, round((length - 2 * corner) / spacing)) for length in (width, depth)]
+    pieces = [max(1, round((length - 2 * corner) / spacing)) for length in (width, depth)]
 
     def ring(inset: float) -> np.ndarray:
         half = np.array([width, depth]) / 2 - inset
         radius = max(corner - inset, 0.0)
-        sides = []
-        for quarter, signs in enumerate(([1, 1], [-1, 1], [-1, -1], [1, -1])):
-            c, s = np.round([np.cos(quarter * np.pi / 2), np.sin(quarter * np.pi / 2)])
-            corner_points = radius * arc @ np.array([[c, s], [-s, c]]) + np.array(signs) * (half - radius)
-            sides.append(corner_points)
+        turned = [arc, arc[:, ::-1] * [-1, 1], -arc, arc[:, ::-1] * [1, -1]]
+        corners = [radius * a + s * (half - radius) for a, s in zip(turned, _CORNERS, strict=True)]
         points = []
-        for quarter, side in enumerate(sides):
-            following = sides[(quarter + 1) % 4][0]
-            share = np.linspace(0, 1, counts[quarter % 2] + 1)[1:-1, None]
-            points += [side, side[-1] + share * (following - side[-1])]
+        for i, here in enumerate(corners):
+            share = np.linspace(0, 1, pieces[i % 2] + 1)[1:-1, None]
+            points += [here, here[-1] + share * (corners[(i + 1) % 4][0] - here[-1])]
         return np.concatenate(points)
 
     return ring
 
 
-def superellipse(width: float, depth: float, exponent: float, count: int = 48) -> Outline:
-    """Outline ``|2x/width|^exponent + |2y/depth|^exponent = 1``; an inset shrinks both half axes by as much."""
-    angle = 2 * np.pi * np.arange(count) / count
+_CORNERS = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
+
+
+def superellipse(half: Float[np.ndarray, "2"], exponent: float, count: int = 40) -> Float[np.ndarray, "count 2"]:
+    """Ring of points with ``|x/a|^e + |y/b|^e = 1``, counter-clockwise; ``e = 2`` is an ellipse, large is a box."""
+    angle = 2 * np.pi * (np.arange(count) + 0.5) / count
     c, s = np.cos(angle), np.sin(angle)
     radius = (np.abs(c) ** exponent + np.abs(s) ** exponent) ** (-1 / exponent)
-    ring = np.stack([radius * c, radius * s], -1)
-    return lambda inset: ring * (np.array([width, depth]) / 2 - inset)
+    return np.stack([radius * c, radius * s], -1) * half
 
 
-def fillet(points: Sequence[tuple[float, float]], radii: Sequence[float], steps: int = 5) -> Float[np.ndarray, "N 2"]:
+def fillet(points: Sequence[tuple[float, float]], radii: Sequence[float]) -> Float[np.ndarray, "N 2"]:
     """A polyline with its inner corners replaced by arcs.
 
-    ``points`` (n, 2) the corners, ``radii`` (n - 2,) the radius of each inner one; 0 keeps it sharp. A radius that two
-    neighbours cannot both have is cut so that the arcs just meet.
+    ``points`` are the corners, ``radii`` one radius for each inner one; 0 keeps it sharp. A radius for which a side is
+    too short is cut, and arcs are divided so that no chord strays more than 0.06 mm.
     """
     corners = np.asarray(points, float)
-    out = [corners[:1]]
-    for before, corner, after, radius in zip(corners, corners[1:], corners[2:], radii, strict=False):
-        out.append(_arc(before, corner, after, radius, steps))
-    return np.concatenate([*out, corners[-1:]])
+    inner = [_arc(*corners[i : i + 3], radius) for i, radius in enumerate(radii)]
+    return np.concatenate([corners[:1], *inner, corners[-1:]])
 
 
-def _arc(before: np.ndarray, corner: np.ndarray, after: np.ndarray, radius: float, steps: int) -> np.ndarray:
+def _arc(before: np.ndarray, corner: np.ndarray, after: np.ndarray, radius: float) -> np.ndarray:
     u, v = before - corner, after - corner
     lengths = np.linalg.norm(u), np.linalg.norm(v)
     u, v = u / lengths[0], v / lengths[1]
     half = np.arccos(np.clip(u @ v, -1, 1)) / 2
     if radius <= 0 or half > np.pi / 2 - 1e-6:
         return corner[None]
-    reach = min(radius / np.tan(half), 0.5 * min(lengths))
+    reach = min(radius / np.tan(half), 0.499 * min(lengths))
     radius = reach * np.tan(half)
     centre = corner + (u + v) / np.linalg.norm(u + v) * radius / np.sin(half)
     start, end = corner + u * reach - centre, corner + v * reach - centre
-    share = np.linspace(0, 1, steps + 1)[:, None]
     sweep_angle = np.pi - 2 * half
+    steps = max(3, int(np.ceil(sweep_angle / (2 * np.arccos(max(0.5, 1 - 6e-5 / radius))))))
+    share = np.linspace(0, 1, steps + 1)[:, None]
     return centre + (np.sin((1 - share) * sweep_angle) * start + np.sin(share * sweep_angle) * end) / np.sin(
         sweep_angle
     )
 
 
 def densify(profile: Float[np.ndarray, "N 2"], spacing: float) -> Float[np.ndarray, "M 2"]:
-    """The same polyline with no segment longer than ``spacing``."""
+    """The same polyline with no segment longer than ``spacing`` metres."""
     pieces = [profile[:1]]
     for a, b in zip(profile, profile[1:], strict=False):
         count = max(1, int(np.ceil(np.linalg.norm(b - a) / spacing)))
@@ -107,27 +146,29 @@ def sweep(outline: Outline, profile: Float[np.ndarray, "N 2"], cap_rings: int = 
     outward surface; a hollow body walks up its outside, over the rim and down its inside. ``cap_rings`` rings divide
     each flat end, so that it samples and shades well.
     """
-    rows = [np.column_stack([outline(inset), np.full(len(outline(inset)), z)]) for inset, z in profile]
-    shrink = np.linspace(0, 1, cap_rings + 1)[1:]
-    ends = rows[0].mean(0), rows[-1].mean(0)
-    first = [ends[0] + s * (rows[0] - ends[0]) for s in shrink[:-1]]
-    last = [ends[1] + s * (rows[-1] - ends[1]) for s in shrink[:-1][::-1]]
-    return loft(np.stack([*first, *rows, *last]), ends[0], ends[1])
+    rows = [np.column_stack([ring := outline(inset), np.full(len(ring), z)]) for inset, z in profile]
+    start, end = rows[0].mean(0), rows[-1].mean(0)
+    shares = np.arange(1, cap_rings) / cap_rings
+    first = [start + s * (rows[0] - start) for s in shares]
+    last = [end + s * (rows[-1] - end) for s in shares[::-1]]
+    return loft(np.stack([*first, *rows, *last]))
 
 
-def loft(rows: Float[np.ndarray, "N K 3"], start: Float[np.ndarray, "3"], end: Float[np.ndarray, "3"]) -> Surface:
-    """Join N closed rings of K points into a tube and close it with a fan to ``start`` and one to ``end``."""
-    n, k, _ = rows.shape
-    vertices = np.concatenate([rows.reshape(-1, 3), start[None], end[None]])
-    ring = np.arange(k)
-    following = np.roll(ring, -1)
-    base = k * np.arange(n - 1)[:, None]
-    a, b, c, d = base + ring, base + following, base + k + following, base + k + ring
-    faces = [np.stack([a, b, c], -1).reshape(-1, 3), np.stack([a, c, d], -1).reshape(-1, 3)]
-    top = k * (n - 1)
-    faces.append(np.stack([np.full(k, n * k), following, ring], -1))
-    faces.append(np.stack([np.full(k, n * k + 1), top + ring, top + following], -1))
-    return vertices, np.concatenate(faces)
+def block(
+    width: float, depth: float, low: float, high: float, corner: float = 0.0, edge: float = 0.0, spacing: float = 0.02
+) -> Surface:
+    """A box between two heights, its upright edges rounded by ``corner`` and its upper and lower ones by ``edge``."""
+    outline = rounded_rectangle(width, depth, corner, steps=5 if corner > 0 else 0, spacing=spacing)
+    reach = max(1.5 * edge, 1e-4)
+    profile = fillet([(reach, low), (0, low), (0, high), (reach, high)], [edge, edge])
+    return sweep(outline, densify(profile, spacing))
+
+
+def cylinder(radius: float, low: float, high: float, edge: float = 0.0, count: int = 40) -> Surface:
+    """An upright cylinder between two heights, its edges rounded by ``edge``."""
+    reach = max(1.5 * edge, 0.3 * radius)
+    profile = fillet([(reach, low), (0, low), (0, high), (reach, high)], [edge, edge])
+    return sweep(circle(radius, count), profile, cap_rings=1)
 
 
 def sphere(radius: float, subdivisions: int = 4) -> Surface:
@@ -135,98 +176,94 @@ def sphere(radius: float, subdivisions: int = 4) -> Surface:
     import trimesh
 
     mesh = trimesh.creation.icosphere(subdivisions=subdivisions, radius=radius)
-    return np.asarray(mesh.vertices, float), np.asarray(mesh.faces, np.int64)
+    return Surface(np.asarray(mesh.vertices, float), np.asarray(mesh.faces, np.int64))
 
 
-def level_set(
-    distance: Callable[[np.ndarray], np.ndarray],
-    low: Sequence[float],
-    high: Sequence[float],
-    spacing: float,
-    faces: int,
+def torus(radius: float, wire: float, count: int = 20, wire_count: int = 6) -> Surface:
+    """A ring about the z axis: ``radius`` to the middle of a wire of radius ``wire``."""
+    import trimesh
+
+    mesh = trimesh.creation.torus(radius, wire, major_sections=count, minor_sections=wire_count)
+    return Surface(np.asarray(mesh.vertices, float), np.asarray(mesh.faces, np.int64))
+
+
+def tube(
+    path: Float[np.ndarray, "N 3"],
+    halves: Float[np.ndarray, "N 2"],
+    exponent: float | Float[np.ndarray, "N"] = 2.0,
+    up: Sequence[float] | None = None,
+    ends: tuple[float, float] = (0.0, 0.0),
+    count: int = 24,
 ) -> Surface:
-    """The surface where ``distance`` (points (N, 3) → (N,) metres) is zero, inside the box ``low``..``high``.
+    """A closed tube through ``path`` whose cross-section has half sizes ``halves`` and is a superellipse.
 
-    Marching cubes on a grid of ``spacing`` metres, every vertex then moved onto the level set by Newton steps, and
-    quadric decimation down to about ``faces`` triangles.
+    With ``up`` None the sections stay horizontal and ``halves`` are along x and y: what one turns on a lathe. Else
+    they stand across the path, the second half size towards ``up``, which the path must never be parallel to. A
+    rounded end of ``ends`` metres is added to either end, a dome where that is the half size or more.
     """
-    import fast_simplification
-    from skimage.measure import marching_cubes
+    centres, halves = np.asarray(path, float), np.asarray(halves, float)
+    exponents = np.broadcast_to(np.asarray(exponent, float), len(centres))
+    tangents = np.gradient(centres, axis=0)
+    tangents = np.array([[0.0, 0, 1]]) + 0 * tangents if up is None else tangents
+    tangents /= np.linalg.norm(tangents, axis=1, keepdims=True)
+    side = np.array([[1.0, 0, 0]]) + 0 * tangents if up is None else np.cross(np.asarray(up, float), tangents)
+    side /= np.linalg.norm(side, axis=1, keepdims=True)
+    across = np.cross(tangents, side)
 
-    axes = [np.arange(a, b + spacing, spacing) for a, b in zip(low, high, strict=True)]
-    grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
-    values = distance(grid.reshape(-1, 3)).reshape(grid.shape[:3])
-    vertices, triangles, _, _ = marching_cubes(values, 0.0, spacing=(spacing,) * 3)
-    vertices = project(distance, vertices + np.asarray(low), spacing)
-    share = 1 - faces / len(triangles)
-    if share > 0:
-        vertices, triangles = fast_simplification.simplify(vertices.astype(np.float32), triangles, share)
-        vertices = project(distance, vertices.astype(float), spacing)
-    triangles = triangles.astype(np.int64)
-    if signed_volume(vertices, triangles) < 0:
-        triangles = triangles[:, ::-1]
-    return vertices, triangles
+    def row(i: int, phi: float = 0.0, reach: float = 0.0) -> np.ndarray:
+        half = halves[i] - np.minimum(abs(reach), 0.999 * halves[i]) * (1 - np.cos(phi))
+        ring = superellipse(half, exponents[i], count)
+        return centres[i] + reach * np.sin(phi) * tangents[i] + ring[:, :1] * side[i] + ring[:, 1:] * across[i]
 
-
-def project(
-    distance: Callable[[np.ndarray], np.ndarray], vertices: Float[np.ndarray, "V 3"], limit: float, steps: int = 3
-) -> Float[np.ndarray, "V 3"]:
-    """Move points onto the level set 0 by Newton steps along the gradient, none farther than ``limit`` metres."""
-    h = 1e-5
-    for _ in range(steps):
-        value = distance(vertices)
-        shifts = [distance(vertices + h * e) - distance(vertices - h * e) for e in np.eye(3)]
-        gradient = np.stack(shifts, -1) / (2 * h)
-        step = value / np.maximum((gradient**2).sum(-1), 0.05)
-        vertices = vertices - np.clip(step, -limit, limit)[:, None] * gradient
-    return vertices
+    bends = [np.linspace(0, np.pi / 2, 6)[1:] if end > 0 else () for end in ends]
+    first = [row(0, phi, -ends[0]) for phi in bends[0][::-1]]
+    last = [row(len(centres) - 1, phi, ends[1]) for phi in bends[1]]
+    return loft(np.stack([*first, *(row(i) for i in range(len(centres))), *last]))
 
 
-def signed_volume(vertices: Float[np.ndarray, "V 3"], faces: np.ndarray) -> float:
-    """Volume enclosed by a closed surface, in cubic metres; negative if its faces look inwards."""
-    a, b, c = (vertices[faces[:, i]] for i in range(3))
-    return float((a * np.cross(b, c)).sum() / 6)
+def interpolate(keys: Sequence[Sequence[float]], count: int) -> Float[np.ndarray, "count K"]:
+    """``count`` rows along a smooth, never overshooting curve through the rows of ``keys``, whose first column rises."""
+    from scipy.interpolate import PchipInterpolator
+
+    table = np.asarray(keys, float)
+    return PchipInterpolator(table[:, 0], table)(np.linspace(table[0, 0], table[-1, 0], count))
 
 
-def smooth_union(distances: Sequence[np.ndarray], radius: float) -> np.ndarray:
-    """Distance (N,) to a union whose seams are filled with a fillet of about ``radius`` metres."""
-    out = distances[0]
-    for other in distances[1:]:
-        mix = np.clip(0.5 + 0.5 * (other - out) / radius, 0, 1)
-        out = other * (1 - mix) + out * mix - radius * mix * (1 - mix)
-    return out
+def loft(rows: Float[np.ndarray, "N K 3"]) -> Surface:
+    """Join N rings of K points, each counter-clockwise seen from the next one, and close both ends with a fan."""
+    n, k, _ = rows.shape
+    ring, following = np.arange(k), np.roll(np.arange(k), -1)
+    base = k * np.arange(n - 1)[:, None]
+    a, b, c, d = base + ring, base + following, base + k + following, base + k + ring
+    top = k * (n - 1)
+    faces = [
+        np.stack([a, b, c], -1).reshape(-1, 3),
+        np.stack([a, c, d], -1).reshape(-1, 3),
+        np.stack([np.full(k, n * k), following, ring], -1),
+        np.stack([np.full(k, n * k + 1), top + ring, top + following], -1),
+    ]
+    vertices = np.concatenate([rows.reshape(-1, 3), rows[[0, -1]].mean(1)])
+    return cleaned(Surface(vertices, np.concatenate(faces)))
 
 
-def smooth_difference(body: np.ndarray, tool: np.ndarray, radius: float) -> np.ndarray:
-    """Distance (N,) to ``body`` without ``tool``, the new edge rounded by about ``radius`` metres."""
-    return -smooth_union([-body, tool], radius)
+def cleaned(surface: Surface, tolerance: float = 1e-7) -> Surface:
+    """The same surface with coincident vertices merged and the faces that this closes taken out."""
+    keys = np.round(surface.vertices / tolerance).astype(np.int64)
+    _, first, merged = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    faces = merged.reshape(-1)[surface.faces]
+    a, b, c = faces.T
+    faces = faces[(a != b) & (b != c) & (c != a)]
+    used, compact = np.unique(faces, return_inverse=True)
+    return Surface(surface.vertices[first][used], compact.reshape(-1, 3).astype(np.int64))
 
 
-def round_cone_chain(points: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Distance (N,) to a chain of capsules through ``centres`` (K, 3) whose radius runs linearly between ``radii``."""
-    out = np.full(len(points), np.inf)
-    for a, b, ra, rb in zip(centres, centres[1:], radii, radii[1:], strict=False):
-        along = b - a
-        t = np.clip((points - a) @ along / (along @ along), 0, 1)
-        out = np.minimum(out, np.linalg.norm(points - a - t[:, None] * along, axis=-1) - (ra + t * (rb - ra)))
-    return out
+def _manifold(surface: Surface):  # noqa: ANN202 - a type of manifold3d, which is imported only where it is used
+    from manifold3d import Manifold, Mesh64
+
+    vertices = np.ascontiguousarray(surface.vertices, np.float64)
+    return Manifold(Mesh64(vertices, np.ascontiguousarray(surface.faces, np.uint64)))
 
 
-def rounded_box_distance(points: np.ndarray, half: Sequence[float], radius: float) -> np.ndarray:
-    """Distance (N,) to a box of half sizes ``half`` with edges of ``radius``, centred at the origin."""
-    q = np.abs(points) - (np.asarray(half) - radius)
-    return np.linalg.norm(np.maximum(q, 0), axis=-1) + np.minimum(q.max(-1), 0) - radius
-
-
-def profile_distance(points: Float[np.ndarray, "N 2"], polygon: Float[np.ndarray, "M 2"]) -> Float[np.ndarray, "N"]:
-    """Signed distance in the plane to a closed polygon, negative inside."""
-    best = np.full(len(points), np.inf)
-    inside = np.zeros(len(points), bool)
-    for a, b in zip(polygon, np.roll(polygon, -1, 0), strict=True):
-        edge, offset = b - a, points - a
-        t = np.clip(offset @ edge / max(edge @ edge, 1e-30), 0, 1)
-        best = np.minimum(best, ((offset - t[:, None] * edge) ** 2).sum(-1))
-        crosses = (a[1] <= points[:, 1]) != (b[1] <= points[:, 1])
-        side = edge[0] * offset[:, 1] - edge[1] * offset[:, 0]
-        inside ^= crosses & ((side > 0) == (b[1] > a[1]))
-    return np.where(inside, -1, 1) * np.sqrt(best)
+def _from_manifold(solid) -> Surface:  # noqa: ANN001
+    mesh = solid.simplify(2e-5).to_mesh64()
+    return cleaned(Surface(np.array(mesh.vert_properties[:, :3]), np.array(mesh.tri_verts, np.int64)))
