@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 
+from hoi_lib.diffusion import SCHEDULES
 from hoi_lib.encoders import TextEncoder, TextFeatures
 from hoi_lib.errors import CheckpointError, ConfigError, OutputError
 from hoi_lib.motion import (
@@ -52,8 +53,8 @@ class DenoiserConfig:
     ``hidden`` is the feed-forward's inner width; ``points`` and ``point_width`` are the PointNet's. ``coordinates`` is
     the frame in which the 99 numbers are written ("object": the object's own at each frame, or "world"), ``trajectory``
     what the network hears of the object's motion ("raw": its 10 numbers, or "rich":
-    :func:`~hoi_lib.motion.rich_trajectory`), ``condition_dropout`` how often text and action are each withheld in
-    training.
+    :func:`~hoi_lib.motion.rich_trajectory`), ``schedule`` the noise it learns to undo (:meth:`Schedule.of`), and
+    ``condition_dropout`` how often text and action are each withheld in training.
     """
 
     width: int = 512
@@ -62,12 +63,14 @@ class DenoiserConfig:
     hidden: int = 2048
     feedforward: str = "dense"
     dropout: float = 0.0
+    schedule: str = "cosine"
     encoder: str = "minilm"
     text_dim: int = 384
     points: int = 1024
     point_width: int = 256
     coordinates: str = "object"
     trajectory: str = "rich"
+    schedule: str = "cosine"
     condition_dropout: float = 0.1
 
     def __post_init__(self) -> None:
@@ -77,7 +80,12 @@ class DenoiserConfig:
                 "Choose a width that twice the number of heads divides.",
                 CHAPTER,
             )
-        choices = {"coordinates": COORDINATES, "trajectory": TRAJECTORIES, "feedforward": FEEDFORWARDS}
+        choices = {
+            "coordinates": COORDINATES,
+            "trajectory": TRAJECTORIES,
+            "feedforward": FEEDFORWARDS,
+            "schedule": SCHEDULES,
+        }
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name} {getattr(self, name)!r}: expected one of {', '.join(known)}.")
