@@ -63,7 +63,6 @@ class DenoiserConfig:
     hidden: int = 2048
     feedforward: str = "dense"
     dropout: float = 0.0
-    schedule: str = "cosine"
     encoder: str = "minilm"
     text_dim: int = 384
     points: int = 1024

@@ -80,13 +80,6 @@ class Schedule:
 
     @classmethod
     def of(cls, name: str) -> Schedule:
-        """The 1 000 steps that a config calls "cosine", "linear" (β up to 0.02) or "linear-printed" (up to 0.2)."""
-        if name not in SCHEDULES:
-            raise ConfigError(f"schedule {name!r}: expected one of {', '.join(SCHEDULES)}.", chapter=CHAPTER)
-        return SCHEDULES[name]()
-
-    @classmethod
-    def of(cls, name: str) -> Schedule:
         """A schedule of 1000 steps by its name in :data:`SCHEDULES`; :class:`ConfigError` for any other."""
         if name not in SCHEDULES:
             raise ConfigError(f"no schedule is called {name!r}: expected {', '.join(SCHEDULES)}.", chapter=CHAPTER)
@@ -180,13 +173,6 @@ class Schedule:
         rank = torch.arange(steps)
         rising = torch.minimum((rising - rank).cummax(0).values + rank, self.steps - steps + rank)
         return rising.flip(0).tolist()
-
-
-SCHEDULES: dict[str, Callable[[], Schedule]] = {
-    "cosine": Schedule.cosine,
-    "linear": lambda: Schedule.linear(end=0.02),
-    "linear-printed": Schedule.linear,
-}
 
 
 SCHEDULES: dict[str, Callable[[], Schedule]] = {

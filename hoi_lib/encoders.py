@@ -65,16 +65,25 @@ class TextEncoder(ABC):
         """The features of one sentence: the pooled vector first, then one row per token."""
 
     def encode(self, texts: Sequence[str]) -> TextFeatures:
-        """Features of each sentence, on the CPU, in the order given.
+        """Features of each sentence, on the CPU, in the order given; each distinct sentence is read only once.
 
         A sentence is read on its own, so that its numbers never depend on its neighbours. Raises
         :class:`TextError` if the encoder itself is missing or damaged.
         """
         self._learn(texts)
-        rows = [torch.from_numpy(self._known[text]) for text in texts]
-        lengths = torch.tensor([len(r) - 1 for r in rows], dtype=torch.long)
-        states = pad_sequence([r[1:] for r in rows], batch_first=True) if rows else torch.zeros(0, 0, self.dim)
-        pooled = torch.stack([r[0] for r in rows]) if rows else torch.zeros(0, self.dim)
+        return self._stacked([self._known[text] for text in texts])
+
+    def compute(self, texts: Sequence[str]) -> TextFeatures:
+        """The same as :meth:`encode`, read afresh and remembered nowhere."""
+        return self._stacked([self.read(text) for text in texts])
+
+    def _stacked(self, features: Sequence[np.ndarray]) -> TextFeatures:
+        if not features:
+            return TextFeatures(torch.zeros(0, self.dim), torch.zeros(0, 0, self.dim), torch.zeros(0, 0).bool())
+        rows = [torch.from_numpy(x) for x in features]
+        lengths = torch.tensor([len(x) - 1 for x in rows])
+        states = pad_sequence([x[1:] for x in rows], batch_first=True)
+        pooled = torch.stack([x[0] for x in rows])
         return TextFeatures(pooled, states, torch.arange(states.shape[1]) < lengths[:, None])
 
     def _learn(self, texts: Sequence[str]) -> None:

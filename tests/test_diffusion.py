@@ -278,11 +278,3 @@ def test_impossible_sampling_is_refused():
         sample_ddim(_half, noise, schedule, steps=11)
     with pytest.raises(ConfigError, match="eta"):
         sample_ddim(_half, noise, schedule, steps=5, eta=1.5)
-
-
-def test_a_schedule_is_found_by_the_name_in_a_config():
-    assert torch.equal(Schedule.of("cosine").beta, Schedule.cosine().beta)
-    assert float(Schedule.of("linear").beta[-1]) == pytest.approx(0.02)
-    assert float(Schedule.of("linear-printed").beta[-1]) == pytest.approx(0.2)
-    with pytest.raises(ConfigError, match="expected one of cosine"):
-        Schedule.of("sine")
