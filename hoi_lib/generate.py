@@ -7,7 +7,8 @@ in the hand or hands that the sentence names.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +18,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hoi_lib import text as language
+from hoi_lib import viewer
 from hoi_lib.denoiser import Denoiser
 from hoi_lib.diffusion import Schedule, Step, sample_ddim
 from hoi_lib.encoders import TextEncoder, load_encoder
-from hoi_lib.errors import TrajectoryError
+from hoi_lib.errors import OutputError, TrajectoryError
 from hoi_lib.hand import load_hand
 from hoi_lib.motion import FPS, SIDES, Batch, MotionClip, ObjectTrack, Sample, collate, hand_track, pack_object
 from hoi_lib.objects import ObjectModel
 from hoi_lib.rotations import axis_angle_to_matrix, is_rotation, rot6d_to_matrix
 
+CONTACT = 0.005  # metres from the surface, as the contact ratio counts it
 SHIPPED = Path(__file__).parent / "assets" / "checkpoint"
 MIN_FRAMES, MAX_PATH_FRAMES = 16, 300
 
@@ -188,7 +191,7 @@ def generate(
     denoiser = load_denoiser(run)
     batch = collate([sample_for(text, side, model, path, denoiser.config.points) for side in sides])
     generator = torch.Generator().manual_seed(seed)
-    poses = sample_batch(denoiser, batch, load_encoder(denoiser.config.text_encoder), steps, generator, callback)
+    poses = sample_batch(denoiser, batch, load_encoder(denoiser.config.encoder), steps, generator, callback)
     return clip_of(text, parsed.verb or "", sides, poses, batch, model), notes
 
 
@@ -231,8 +234,6 @@ def _surface_gap(side: str, track, path: ObjectTrack, model: ObjectModel) -> np.
 
 def output_folder(path: str | Path) -> Path:
     """Create the folder for results, or raise :class:`OutputError` when it cannot be written."""
-    from hoi_lib.errors import OutputError
-
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -241,3 +242,33 @@ def output_folder(path: str | Path) -> Path:
     if not os.access(folder, os.W_OK):
         raise OutputError(f"{folder}: is read-only.", "Choose another --out.")
     return folder
+
+
+def write_results(clip: MotionClip, model: ObjectModel, folder: Path) -> Iterator[tuple[str, float]]:
+    """Write motion.npz, .glb, .html and .gif into ``folder``, each whole or not at all; yields name and seconds."""
+    gaps = contact_distance(clip, model)
+    contact = {side: gap < CONTACT for side, gap in gaps.items()}
+    scene = viewer.scene_of(clip, model, contact=contact)
+    writers = {
+        "motion.npz": lambda path: viewer.save_npz(clip, path),
+        "motion.glb": lambda path: viewer.save_glb(scene, path),
+        "motion.html": lambda path: viewer.save_html(scene, path),
+        "motion.gif": lambda path: viewer.save_gif(scene, path),
+    }
+    for name, write in writers.items():
+        start = time.perf_counter()
+        write(folder / name)
+        yield name, time.perf_counter() - start
+
+
+def summary(clip: MotionClip, model: ObjectModel) -> str:
+    """One line a hand: how much of the clip it touches the object, how deep it goes, and where the wrist stays."""
+    lines = []
+    for side, gap in contact_distance(clip, model).items():
+        touching = gap < CONTACT
+        wrist = clip.hands[side].transl + load_hand(side).rest_wrist(torch.zeros(10)).numpy()
+        away = np.linalg.norm(wrist - clip.object.transl, axis=-1)
+        depth = -min(gap.min(), 0) * 1e3
+        line = f"{side} hand: touches in {touching.mean():.0%} of {clip.frames} frames, deepest {depth:.0f} mm"
+        lines.append(line + (f", wrist {away[touching].mean() * 100:.0f} cm from the object" if touching.any() else ""))
+    return "\n".join(lines)

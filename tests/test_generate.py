@@ -1,0 +1,119 @@
+"""Trajectories as users bring them, and the path from a sentence to a moving hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from hoi_lib.errors import CheckpointError, OutputError, TrajectoryError
+from hoi_lib.generate import (
+    MIN_FRAMES,
+    contact_distance,
+    generate,
+    lift,
+    load_denoiser,
+    output_folder,
+    read_trajectory,
+)
+from hoi_lib.objects import load_object
+from hoi_lib.rotations import axis_angle_to_matrix, matrix_to_rot6d
+
+FRAMES = 40
+
+
+def good_arrays():
+    turn = axis_angle_to_matrix(torch.linspace(0, 1, FRAMES)[:, None] * torch.tensor([0.0, 0.0, 1.0])).numpy()
+    return {"t": np.linspace([0, 0, 0.1], [0, 0.2, 0.3], FRAMES), "R": turn}
+
+
+def write(path, **changes):
+    arrays = good_arrays() | changes
+    np.savez(path, **{key: value for key, value in arrays.items() if value is not None})
+    return path
+
+
+def test_rotations_may_come_as_matrices_or_as_six_numbers(tmp_path):
+    matrices = read_trajectory(write(tmp_path / "a.npz"))
+    six = matrix_to_rot6d(torch.from_numpy(good_arrays()["R"])).numpy()
+    assert torch.allclose(read_trajectory(write(tmp_path / "b.npz", R=None, rot6d=six)).rotation, matrices.rotation)
+    assert len(matrices) == FRAMES and matrices.angle is None
+
+
+def mirrored(arrays):
+    return arrays["R"] @ np.diag([1.0, 1.0, -1.0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"t": None}, "expected t and R"),
+        ({"R": None}, "expected t and R"),
+        ({"t": np.zeros((FRAMES, 2))}, r"t has shape \(40, 2\)"),
+        ({"t": np.zeros((FRAMES - 1, 3))}, r"R has shape \(40, 3, 3\): expected \(39, 3, 3\)"),
+        ({"angle": np.zeros(3)}, "angle has shape"),
+        ({"t": np.full((FRAMES, 3), np.nan)}, "t is not finite at frame 0"),
+        ({"R": mirrored(good_arrays())}, "no rotation"),
+        ({"R": good_arrays()["R"] * 1.1}, "no rotation"),
+        ({"t": good_arrays()["t"] * 1000}, "millimetres"),
+        ({"t": np.zeros((5, 3)), "R": np.tile(np.eye(3), (5, 1, 1))}, f"expected {MIN_FRAMES} to"),
+        ({"t": np.zeros((500, 3)), "R": np.tile(np.eye(3), (500, 1, 1))}, "500 frames"),
+        ({"t": np.array("hello")}, "not readable|shape"),
+    ],
+)
+def test_a_bad_trajectory_is_named(tmp_path, changes, message):
+    with pytest.raises(TrajectoryError, match=message):
+        read_trajectory(write(tmp_path / "path.npz", **changes))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 broken", b"not an archive"])
+def test_a_damaged_or_missing_archive_is_named(tmp_path, content):
+    path = tmp_path / "path.npz"
+    with pytest.raises(TrajectoryError, match="no such file"):
+        read_trajectory(path)
+    path.write_bytes(content)
+    with pytest.raises(TrajectoryError, match="path.npz: not readable"):
+        read_trajectory(path)
+
+
+def test_a_pickle_inside_the_archive_is_never_opened(tmp_path):
+    np.savez(tmp_path / "path.npz", t=np.array([{"a": 1}], dtype=object), R=np.zeros(3))
+    with pytest.raises(TrajectoryError, match="not readable"):
+        read_trajectory(tmp_path / "path.npz")
+
+
+@pytest.mark.parametrize("name", ["mug_medium", "laptop_small"])
+def test_the_lift_starts_on_the_table_and_never_jumps(name):
+    model = load_object(name)
+    path = lift(model)
+    lowest = path.transl[0, 2] + model.vertices[:, 2].min()
+    assert abs(float(lowest)) < 1e-6
+    assert float(path.transl[-1, 2] - path.transl[0, 2]) == pytest.approx(0.18, abs=1e-5)
+    acceleration = path.transl.diff(n=2, dim=0).norm(dim=-1) * 30**2
+    assert float(acceleration.max()) < 5
+    assert (path.angle is None) == (model.hinge is None)
+
+
+def test_both_hands_follow_the_object_and_the_same_seed_gives_the_same_motion():
+    model = load_object("box_medium")
+    path = lift(model, frames=24)
+    clip, notes = generate("Lift the box with both hands.", model, path, steps=2, seed=3)
+    again, _ = generate("Lift the box with both hands.", model, path, steps=2, seed=3)
+    assert set(clip.hands) == {"left", "right"} and clip.frames == 24 and not notes
+    assert all(np.array_equal(clip.hands[s].rotations, again.hands[s].rotations) for s in clip.hands)
+    assert all(len(gap) == 24 and np.isfinite(gap).all() for gap in contact_distance(clip, model).values())
+
+
+def test_an_unknown_verb_generates_with_a_note():
+    model = load_object("ball_medium")
+    clip, notes = generate("Juggle it with left hand.", model, lift(model, frames=20), steps=1)
+    assert list(clip.hands) == ["left"] and "no verb" in notes[0]
+
+
+def test_a_missing_checkpoint_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match="nowhere"):
+        load_denoiser(tmp_path / "nowhere")
+
+
+def test_an_output_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError):
+        output_folder(tmp_path / "file")
