@@ -11,11 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from jaxtyping import Bool, Float
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hoi_lib.errors import ConfigError
 from hoi_lib.geometry import masked_mean, safe_norm
+from hoi_lib.hand import HandModel
+from hoi_lib.motion import SIDES, unpack_pose
 
 
 @dataclass(frozen=True)
@@ -117,3 +120,38 @@ def total_loss(
     raw = {name: term.function(prediction) for name, term in LOSSES.items() if weights[name] != 0}
     total = sum((weights[name] * value for name, value in raw.items()), prediction.numbers.new_zeros(()))
     return total, raw
+
+
+def posed_hands(
+    pose: Float[Tensor, "B L 99"],
+    betas: Float[Tensor, "B 10"],
+    side: Int[Tensor, "B"],
+    hands: Mapping[str, HandModel],
+    vertex_ids: Int[Tensor, "V"] | None = None,
+) -> tuple[Float[Tensor, "B L J 3"], Float[Tensor, "B L V 3"]]:
+    """The 21 joints and the vertices, in metres, of a batch that mixes left and right hands.
+
+    ``hands`` maps "left" and "right" to their models; each poses its own samples, all of them in one go. Rotations go
+    from six numbers to matrices and straight into the hand. ``vertex_ids`` thins the skin (None: all 778).
+    """
+    transl, rotations = unpack_pose(pose)
+    parts, order = [], []
+    for index, name in enumerate(SIDES):
+        rows = (side == index).nonzero()[:, 0]
+        if len(rows):
+            parts.append(hands[name].from_matrices(rotations[rows], transl[rows], betas[rows], vertex_ids))
+            order.append(rows)
+    back = torch.cat(order).argsort()
+    return torch.cat([p.joints for p in parts])[back], torch.cat([p.vertices for p in parts])[back]
+
+
+def compare(
+    numbers: Float[Tensor, "B L X"],
+    true_numbers: Float[Tensor, "B L X"],
+    posed: tuple[Float[Tensor, "B L J 3"], Float[Tensor, "B L V 3"]],
+    true_posed: tuple[Float[Tensor, "B L J 3"], Float[Tensor, "B L V 3"]],
+    valid: Bool[Tensor, "B L"],
+) -> Prediction:
+    """A :class:`Prediction` from the network's numbers and from what :func:`posed_hands` made of both poses."""
+    (joints, vertices), (true_joints, true_vertices) = posed, true_posed
+    return Prediction(numbers, true_numbers, joints, true_joints, vertices, true_vertices, valid)
