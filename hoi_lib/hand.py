@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from hoi_lib.errors import HandFileError
 from hoi_lib.motion import HandTrack, pack_pose, unpack_pose
 from hoi_lib.rotations import axis_angle_to_matrix
-from hoi_lib.standin import ASSET, axes, mirrored
-from hoi_lib.standin_mesh import FINGERS, TIPS
+from hoi_lib.standin import ASSET, mirrored
+from hoi_lib.standin_skeleton import FINGERS, TIPS, axes
 
 JOINTS = 16
 SIDES = ("left", "right")
@@ -53,7 +53,7 @@ class HandModel(nn.Module):
 
     v = W(template + shapedirs β + posedirs (R − I), J(β), R) + t: the mesh is shaped, repaired for the bend, turned
     joint by joint along the chain, blended by the weights, and moved. Joint 0 turns about the rest wrist J₀(β), so the
-    wrist of a posed hand is at ``rest_wrist(betas) + transl``. Everything is computed in the number type of the rotations.
+    wrist of a posed hand is at ``rest_wrist(betas) + transl``. The rotations' number type is that of the result.
     """
 
     def __init__(self, data: dict[str, np.ndarray], side: str = "right", tips: str = "text2hoi"):
@@ -278,13 +278,13 @@ def boundary_loop(faces: Int[np.ndarray, "f 3"]) -> Int[np.ndarray, "n"]:
     used = {(int(a), int(b)) for a, b in edges}
     following = {a: b for a, b in used if (b, a) not in used}
     if not following:
-        raise HandFileError("the hand mesh is closed: expected one open loop at the wrist.")
+        raise HandFileError("the hand mesh is closed: expected one open loop at the wrist")
     loop = [min(following)]
     while (after := following[loop[-1]]) != loop[0] and len(loop) <= len(following):
         loop.append(after)
     if len(loop) != len(following):
         raise HandFileError(
-            f"the hand mesh has more than one hole: {len(following)} open edges, {len(loop)} in a loop."
+            f"the hand mesh has more than one hole: {len(following)} open edges, {len(loop)} in one loop"
         )
     return np.array(loop)
 
@@ -344,9 +344,9 @@ def _for_side(right: np.ndarray, side: str) -> np.ndarray:
 _POSES = {
     "rest": ((0,) * 15, {}, {}),
     "relaxed": ((14, 22, 12, 17, 26, 14, 26, 30, 16, 22, 28, 15, 6, 10, 14), {}, {}),
-    "fist": ((78, 98, 62, 82, 100, 62, 82, 92, 60, 82, 98, 60, 32, 30, 50), {1: -5, 7: 8, 10: 4, 13: 20}, {13: -20}),
-    "pinch": ((52, 50, 28, 30, 30, 15, 18, 20, 12, 24, 24, 12, 24, 18, 24), {13: 20}, {13: -20}),
-    "point": ((0, 0, 0, 80, 98, 60, 82, 92, 58, 82, 96, 58, 32, 30, 45), {4: -2, 7: 8, 10: 4, 13: 20}, {13: -20}),
+    "fist": ((82, 103, 62, 85, 104, 66, 80, 94, 52, 84, 104, 63, 29, 33, 46), {1: -2, 7: 2, 10: 2, 13: 26}, {13: -35}),
+    "pinch": ((59, 34, 20, 30, 30, 15, 18, 20, 12, 24, 24, 12, 35, 11, 9), {1: -10, 13: 27}, {1: 5, 13: -36}),
+    "point": ((0, 0, 0, 85, 104, 66, 80, 94, 52, 84, 104, 63, 38, 30, 31), {7: 2, 10: 2, 13: 25}, {13: -36}),
     "spread": ((0,) * 15, {1: 12, 4: 1, 7: -16, 10: -9, 13: 14}, {}),
 }
 

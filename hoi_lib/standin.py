@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hoi_lib.standin_mesh import FINGERS, PARENTS, WRIST, HandMesh, build_mesh, skeleton
-from hoi_lib.standin_mesh import joints as rest_joints
+from hoi_lib.standin_mesh import HandMesh, build_mesh, mean_of_neighbours
+from hoi_lib.standin_skeleton import FINGERS, PARENTS, axes, skeleton, turn
+from hoi_lib.standin_skeleton import joints as rest_joints
 
 ASSET = Path(__file__).parent / "assets" / "hand" / "standin_right.npz"
 POSES = 512  # sampled poses behind the PCA
@@ -43,7 +44,9 @@ def skinning_weights(mesh: HandMesh) -> np.ndarray:
         weights[mine, 0] = chains[name][mine, 0]
     palm = ~own
     weights[palm] = _palm_weights(mesh.vertices[palm], {k: c[palm] for k, c in chains.items()})
-    weights = _smooth(weights, mesh, palm & (mesh.vertices[:, 0] < 105), rounds=4)
+    link, free = mean_of_neighbours(mesh.faces, len(weights)), palm & (mesh.vertices[:, 0] < 105)
+    for _ in range(4):
+        weights[free] = 0.5 * weights[free] + 0.5 * (link[free] @ weights)
     return _sparse(weights, 4)
 
 
@@ -74,16 +77,6 @@ def _palm_weights(points: np.ndarray, chains: dict[str, np.ndarray]) -> np.ndarr
     weights[:, 13] = hold * (1 - chains["thumb"][:, 2])
     weights[:, 14] = hold * chains["thumb"][:, 2]
     weights[:, 0] = 1 - weights[:, 1:].sum(1)
-    return weights
-
-
-def _smooth(weights: np.ndarray, mesh: HandMesh, free: np.ndarray, rounds: int) -> np.ndarray:
-    link = np.zeros((len(weights), len(weights)))
-    for i, j in ((0, 1), (1, 2), (2, 0)):
-        link[mesh.faces[:, i], mesh.faces[:, j]] = link[mesh.faces[:, j], mesh.faces[:, i]] = 1
-    link /= link.sum(1, keepdims=True)
-    for _ in range(rounds):
-        weights[free] = 0.5 * weights[free] + 0.5 * (link[free] @ weights)
     return weights
 
 
@@ -149,8 +142,7 @@ def shape_directions(vertices: np.ndarray, joints: np.ndarray, weights: np.ndarr
 def _change(vertices, joints, weights, size=0.0, bones=None, palm=(0.0, 0.0, 0.0), thick=0.0, taper=0.0, flesh=0.0):
     """Displacement (778, 3) of a change of the skeleton and of the flesh around it."""
     palm, wrist = np.array(palm), joints[0]
-    moved = np.zeros_like(vertices)
-    moved += weights[:, :1] * ((vertices - wrist) * palm + (vertices - wrist) * (0, flesh, 0))
+    moved = weights[:, :1] * (vertices - wrist) * (palm + (0, flesh, 0))
     for i, name in enumerate(FINGERS):
         finger = skeleton()[name]
         longer = (bones or {}).get(name, 0.0)
@@ -163,31 +155,13 @@ def _change(vertices, joints, weights, size=0.0, bones=None, palm=(0.0, 0.0, 0.0
             along = offset @ direction
             around = offset - along[:, None] * direction
             fatter = thick + taper * (along / bone + k) / 3
-            moved += weights[:, j : j + 1] * (
-                shift + longer * along[:, None] * direction + np.asarray(fatter)[:, None] * around
-                if np.ndim(fatter)
-                else shift + longer * along[:, None] * direction + fatter * around
-            )
+            stretched = shift + longer * along[:, None] * direction + fatter[:, None] * around
+            moved += weights[:, j : j + 1] * stretched
             shift = shift + longer * bone * direction
     return moved + size * (vertices - wrist)
 
 
 # ------------------------------------------------------------------------------------------------- pose blend shapes
-
-
-def axes() -> tuple[np.ndarray, np.ndarray]:
-    """Flexion and abduction axes of joints 1–15 of the right hand, (15, 3) each, unit."""
-    flexion = np.repeat([skeleton()[n].axis for n in FINGERS], 3, axis=0)
-    abduction = np.repeat([skeleton()[n].dorsal for n in FINGERS], 3, axis=0)
-    return flexion, abduction
-
-
-def turn(axis: np.ndarray, angle: np.ndarray) -> np.ndarray:
-    """Rotation matrices about one unit axis, (n, 3, 3) for angles (n,)."""
-    x, y, z = axis
-    k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    angle = np.asarray(angle, float)[..., None, None]
-    return np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * (k @ k)
 
 
 def pose_directions(vertices: np.ndarray, joints: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -1,7 +1,6 @@
-"""The shape of the stand-in hand: a skeleton, a smooth skin around it, and 778 vertices laid on that skin in rows.
+"""The skin of the stand-in hand: a smooth surface around the bones, and 778 vertices laid on it in rows.
 
-Everything in this file is in millimetres, for a right hand at rest in MANO's frame: the wrist near (96, 6, 6), fingers
-along −x, the palm facing −y, the thumb towards +z. The skin is the zero level of a smooth union of tapered capsules
+Millimetres, as in :mod:`hoi_lib.standin_skeleton`. The skin is the zero level of a smooth union of tapered capsules
 (palm) and of fingers with an elliptic profile. The vertices are not cut out of it: they are laid on it in rings around
 each finger and in rows across the palm, three rings to a knuckle, so that a bent finger folds where a finger folds.
 """
@@ -9,175 +8,14 @@ each finger and in rows across the palm, three rings to a knuckle, so that a ben
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
-FINGERS = ("index", "middle", "pinky", "ring", "thumb")  # MANO's order of joints 1-3, 4-6, 7-9, 10-12, 13-15
-PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
-WRIST = np.array([96.0, 6.0, 6.0])
+from hoi_lib.standin_skeleton import TIPS, WEB, Finger, skeleton
+
 WRIST_CUT = 113.0  # the plane x of the open wrist
 RING = 10  # vertices in a ring around a finger
-BASE = 0.40  # where the webs lie, as a share of the first bone
 ACROSS = ("index", "middle", "ring", "pinky")  # from the thumb's side to the other
-
-
-@dataclass(frozen=True)
-class Finger:
-    """One finger at rest: ``base`` its first joint, an orthonormal frame (``along`` the finger, ``dorsal`` out of the
-    back of the hand, ``axis`` the flexion axis with axis × dorsal = along), ``bones`` three lengths with the last one
-    reaching the tip, ``droop`` the pitch of each bone towards the palm in radians, ``profile`` rows of (distance along,
-    half width, half height above, half height below), and ``rings`` the distances along at which vertices lie."""
-
-    base: np.ndarray
-    along: np.ndarray
-    dorsal: np.ndarray
-    axis: np.ndarray
-    bones: tuple[float, float, float]
-    droop: tuple[float, float, float]
-    profile: np.ndarray
-    rings: tuple[float, ...]
-
-    @property
-    def joints(self) -> np.ndarray:
-        """The three joints and the tip, (4, 3)."""
-        steps = [
-            b * (np.cos(p) * self.along - np.sin(p) * self.dorsal) for b, p in zip(self.bones, self.droop, strict=True)
-        ]
-        return self.base + np.vstack([np.zeros(3), np.cumsum(steps, axis=0)])
-
-    @property
-    def stations(self) -> np.ndarray:
-        """Distances of the three joints and the tip along the finger, (4,)."""
-        return (self.joints - self.base) @ self.along
-
-    def local(self, points: np.ndarray) -> np.ndarray:
-        """Coordinates (…, 3) of points in the finger's frame: along, above the centre line, sideways (+ radial)."""
-        x, h, w = np.moveaxis((points - self.base) @ np.stack([self.along, self.dorsal, self.axis], 1), -1, 0)
-        return np.stack([x, h - np.interp(x, self.stations, (self.joints - self.base) @ self.dorsal), w], -1)
-
-    def point(self, x: np.ndarray, h: np.ndarray, w: np.ndarray) -> np.ndarray:
-        """Inverse of :meth:`local`."""
-        h = h + np.interp(x, self.stations, (self.joints - self.base) @ self.dorsal)
-        return self.base + x[..., None] * self.along + h[..., None] * self.dorsal + w[..., None] * self.axis
-
-    def widths(self, x: np.ndarray) -> np.ndarray:
-        """Half width, half height above and below at a distance along the finger, (…, 3)."""
-        return PchipInterpolator(self.profile[:, 0], self.profile[:, 1:])(
-            np.clip(x, self.profile[0, 0], self.profile[-1, 0])
-        )
-
-    def distance(self, points: np.ndarray) -> np.ndarray:
-        """Roughly the signed distance to the finger alone; exact zero level: ellipses along, an ellipsoid at the end."""
-        x, h, w = np.moveaxis(self.local(points), -1, 0)
-        side, above, below = np.moveaxis(self.widths(x), -1, 0)
-        height = np.where(h > 0, above, below)
-        end = self.profile[-1, 0]
-        past = np.maximum(x - end, 0) / (self.stations[-1] - end) + np.minimum(x - self.profile[0, 0], 0) / 9
-        return (np.sqrt((w / side) ** 2 + (h / height) ** 2 + past**2 + 1e-12) - 1) * np.sqrt(side * height)
-
-
-def _finger(base, yaw, roll, bones, droop, scale) -> Finger:
-    """A long finger that fans out by ``yaw`` and is turned about its own length by ``roll`` (degrees)."""
-    yaw, roll = np.radians([yaw, roll])
-    along = np.array([-np.cos(yaw), 0, np.sin(yaw)])
-    side = np.array([np.sin(yaw), 0, np.cos(yaw)])
-    dorsal = np.cos(roll) * np.array([0, 1.0, 0]) + np.sin(roll) * side
-    p, m, d = bones
-    table = [  # distance, half width, above, below
-        (-4, 10.2, 9.8, 10.4),
-        (0.55 * p, 9.5, 8.8, 9.9),
-        (p, 9.8, 9.2, 8.6),
-        (p + 0.5 * m, 8.9, 7.8, 9.0),
-        (p + m, 8.6, 7.4, 7.5),
-        (p + m + 0.42 * d, 8.4, 6.2, 7.9),
-        (p + m + d - 7.0 * scale, 7.3, 5.5, 6.6),
-    ]
-    profile = np.array([(s, a * scale, b * scale, c * scale) for s, a, b, c in table])
-    tip = p + m + d
-    rings = (
-        *np.linspace(BASE * p + 2, p - 5.2, 4)[1:],
-        p,
-        p + 5.2,
-        p + 0.5 * m,
-        p + m - 4.8,
-        p + m,
-        p + m + 4.8,
-        tip - 7.6 * scale,
-    )
-    return Finger(
-        np.array(base, float),
-        along,
-        dorsal,
-        np.cross(along, -dorsal),
-        bones,
-        tuple(np.radians(droop)),
-        profile,
-        rings,
-    )
-
-
-def _thumb() -> Finger:
-    along = np.array([-0.72, -0.15, 0.67])
-    along /= np.linalg.norm(along)
-    side = np.cross(along, [0, 1.0, 0])  # in the plane of the palm, towards the fingers
-    side /= np.linalg.norm(side)
-    up = np.cross(side, along)
-    turn = np.radians(50)
-    dorsal = np.cos(turn) * up - np.sin(turn) * side
-    dorsal *= 1 if dorsal[2] > 0 else -1
-    m, p, d = 44.0, 31.5, 25.5
-    profile = np.array(
-        [
-            (8, 13.5, 12.0, 14.0),
-            (0.55 * m, 12.5, 11.5, 13.5),
-            (m, 11.0, 10.6, 10.6),
-            (m + 0.5 * p, 9.9, 9.2, 10.2),
-            (m + p, 10.3, 8.9, 8.9),
-            (m + p + 0.42 * d, 10.2, 6.8, 9.0),
-            (m + p + d - 8.5, 8.9, 6.0, 7.4),
-        ]
-    )
-    rings = (
-        0.68 * m,
-        m - 6.5,
-        m,
-        m + 6.5,
-        m + 0.52 * p,
-        m + p - 5.8,
-        m + p,
-        m + p + 5.8,
-        m + p + d - 9.2,
-    )
-    return Finger(
-        np.array([73.0, -5.0, 28.0]),
-        along,
-        dorsal,
-        np.cross(along, -dorsal),
-        (m, p, d),
-        tuple(np.radians((0, 3, 5))),
-        profile,
-        rings,
-    )
-
-
-@cache
-def skeleton() -> dict[str, Finger]:
-    """The five fingers by name; bone lengths are those of an adult hand of about 19 cm."""
-    return {
-        "index": _finger((6.0, 6.0, 27.5), 7, 5, (41.0, 24.5, 20.5), (1, 4, 6), 0.97),
-        "middle": _finger((4.0, 9.0, 5.0), 1, 0, (45.0, 27.5, 21.5), (1, 4, 6), 1.0),
-        "pinky": _finger((25.0, 0.0, -34.0), -14, -10, (33.5, 19.5, 19.0), (1, 4, 6), 0.84),
-        "ring": _finger((11.5, 6.0, -16.0), -6, -4, (42.0, 26.5, 21.0), (1, 4, 6), 0.95),
-        "thumb": _thumb(),
-    }
-
-
-def joints() -> np.ndarray:
-    """Rest places of the 16 joints, (16, 3)."""
-    return np.vstack([WRIST, *(skeleton()[name].joints[:3] for name in FINGERS)])
-
 
 # The palm as tapered capsules: start, end, radius at the start, radius at the end.
 PALM = (
@@ -187,9 +25,15 @@ PALM = (
     ((90, 4, -10), (27, 0, -33), 13.0, 9.5),
     ((150, 6, 17), (86, 6, 16), 15.0, 14.0),  # forearm
     ((150, 6, -8), (86, 5, -8), 15.0, 14.0),
-    ((80, -5, 20), (48, -13, 46), 15.0, 13.0),  # thenar
+    ((150, 6, 5), (90, 6, 5), 16.0, 14.0),
+    ((7.5, 8.5, 27), (4, 8.3, 27.3), 9.6, 9.0),  # knuckles
+    ((5, 11.8, 5), (2, 11.6, 5), 9.9, 9.3),
+    ((13, 8.6, -16), (10, 8.4, -16.3), 9.4, 8.9),
+    ((26, 2.2, -33.5), (23, 2.0, -34), 8.6, 8.0),
+    ((82, -5, 21), (50, -13, 46), 15.5, 13.5),  # thenar
     ((66, -11, 20), (38, -9, 27), 11.0, 8.5),
-    ((84, -3, -14), (44, -7, -27), 13.0, 10.0),  # hypothenar
+    ((86, 0, -15), (46, -5, -30), 14.5, 11.5),  # hypothenar
+    ((66, -8, -16), (42, -8, -22), 9.0, 8.0),
     ((18, -2, 22), (28, -4, -24), 8.5, 8.0),  # the pads below the fingers
     ((24, 1, 33), (42, -9, 48), 6.0, 8.0),  # the skin between thumb and index
 )
@@ -201,7 +45,7 @@ def skin(points: np.ndarray) -> np.ndarray:
     bone = end - start
     offset = points[..., None, :] - start
     t = np.clip((offset * bone).sum(-1) / (bone * bone).sum(-1), 0, 1)
-    palm = _soft_min(np.linalg.norm(offset - t[..., None] * bone, axis=-1) - (r0 + (r1 - r0) * t), 4.0)
+    palm = _soft_min(np.linalg.norm(offset - t[..., None] * bone, axis=-1) - (r0 + (r1 - r0) * t), 3.2)
     fingers = _soft_min(np.stack([f.distance(points) for f in skeleton().values()], -1), 0.8)
     return _soft_min(np.stack([palm, fingers], -1), 2.2)
 
@@ -211,17 +55,10 @@ def _soft_min(x: np.ndarray, softness: float) -> np.ndarray:
     return low[..., 0] - softness * np.log(np.exp((low - x) / softness).sum(-1))
 
 
-def normals_of_skin(points: np.ndarray) -> np.ndarray:
-    """Unit gradient of :func:`skin` by central differences, (…, 3)."""
-    steps = 1e-4 * np.eye(3)
-    gradient = np.stack([skin(points + s) - skin(points - s) for s in steps], -1) / 2e-4
-    return gradient, np.linalg.norm(gradient, axis=-1, keepdims=True)
-
-
-def onto_skin(points: np.ndarray, keep_x: np.ndarray, steps: int = 4) -> np.ndarray:
-    """Move points along the gradient onto the skin; where ``keep_x`` they stay in their plane of x."""
+def onto_skin(points: np.ndarray, keep_x: np.ndarray, steps: int) -> np.ndarray:
+    """Move points (n, 3) along the gradient onto the skin; where ``keep_x`` (n,) they stay in their plane of x."""
     for _ in range(steps):
-        gradient, _ = normals_of_skin(points)
+        gradient = np.stack([skin(points + s) - skin(points - s) for s in 1e-4 * np.eye(3)], -1) / 2e-4
         gradient[keep_x, 0] = 0
         length2 = np.maximum((gradient**2).sum(-1), 0.05)
         points = points - np.clip(skin(points) / length2, -3, 3)[:, None] * gradient
@@ -243,7 +80,8 @@ class Sheet:
         return ids
 
     def stitch(self, lower, upper, lower_at=None, upper_at=None, closed=False) -> None:
-        """Triangles between two rows; ``*_at`` say where in [0, 1] each vertex lies along its row."""
+        """Triangles between two rows of any lengths, always from the row that lags behind; ``*_at`` say where in
+        [0, 1) each vertex of a closed row lies, even spacing by default."""
         a, b = list(lower), list(upper)
         if closed:
             a, b = [*a, a[0]], [*b, b[0]]
@@ -259,10 +97,11 @@ class Sheet:
                 j += 1
 
 
-def _ring(finger: Finger, x: float, slant: float = 0.0) -> np.ndarray:
-    """A ring of 10 points around a finger, from the radial side over the back to the other side and the palm."""
+def _ring(finger: Finger, x: float, slant: float = 0.0, lean: float = 0.0) -> np.ndarray:
+    """A ring of 10 points around a finger, from the radial side over the back to the other side and the palm; its
+    palm side lies ``2 slant`` further out than its back, its far side ``2 lean`` further than its radial side."""
     angle = 2 * np.pi * np.arange(RING) / RING
-    at = x - slant * np.sin(angle)
+    at = x - slant * np.sin(angle) - lean * np.cos(angle)
     side, above, below = finger.widths(at).T
     height = np.where(np.sin(angle) > 0, above, below)
     past = np.clip((at - finger.profile[-1, 0]) / (finger.stations[-1] - finger.profile[-1, 0]), 0, 1)
@@ -274,10 +113,10 @@ def _cap(finger: Finger) -> tuple[np.ndarray, np.ndarray]:
     """Five points around the tip and the tip itself."""
     angle = 2 * np.pi * (np.arange(5) + 0.25) / 5
     end = finger.profile[-1, 0]
-    at = np.full(5, end + 0.80 * (finger.stations[-1] - end))
+    at = np.full(5, end + 0.84 * (finger.stations[-1] - end))
     side, above, below = finger.widths(at).T
     height = np.where(np.sin(angle) > 0, above, below)
-    ring = finger.point(at, 0.6 * height * np.sin(angle), 0.6 * side * np.cos(angle))
+    ring = finger.point(at, 0.54 * height * np.sin(angle), 0.54 * side * np.cos(angle))
     return ring, finger.point(np.array([finger.stations[-1]]), np.array([-0.3]), np.zeros(1))
 
 
@@ -285,8 +124,9 @@ def _grow(sheet: Sheet, name: str, base: np.ndarray, base_at: np.ndarray | None 
     """Grow a finger out of its base loop: rings, then a cap; returns the numbers of (cap ring of 5, tip)."""
     finger = skeleton()[name]
     lower, at = base, base_at
-    for x in finger.rings:
-        ring = sheet.add(_ring(finger, x), name)
+    for k, x in enumerate(finger.rings):
+        lean = (5.0, 1.0, 0.0)[min(k, 2)] if name == "thumb" else 0.0
+        ring = sheet.add(_ring(finger, x, lean=lean), "palm" if name == "thumb" and k == 0 else name)
         upper_at = np.arange(RING) / RING if at is not None else None
         sheet.stitch(lower, ring, at, upper_at, closed=True)
         lower, at = ring, None
@@ -298,8 +138,8 @@ def _grow(sheet: Sheet, name: str, base: np.ndarray, base_at: np.ndarray | None 
 
 
 def _knuckle_row(x: float, slant: float) -> np.ndarray:
-    """A loop of 34 points around the four fingers together, at a share ``x`` of their first bone from the knuckles."""
-    rings = [_ring(skeleton()[name], x * skeleton()[name].bones[0], slant) for name in ACROSS]
+    """A loop of 34 points around the four fingers together, a share ``x`` of the way from knuckles to webs."""
+    rings = [_ring(skeleton()[name], x * WEB[name], slant) for name in ACROSS]
     back = np.vstack([r[1:5] for r in rings])
     front = np.vstack([r[6:10] for r in rings[::-1]])
     return np.vstack([rings[0][:1], back, rings[-1][5:6], front])
@@ -321,7 +161,7 @@ def _wrist_loop() -> np.ndarray:
     return np.stack([np.full(34, WRIST_CUT), 6 + 17 * np.sin(angle), 4.5 + 29 * np.cos(angle)], -1)
 
 
-# rows of the palm from the knuckles to the wrist: share of the way, points on the back, on the front, open for the thumb
+# rows of the palm from knuckles to wrist: share of the way, points on the back, on the front, open for the thumb
 ROWS = (
     (0.10, 15, 15, False),
     (0.26, 11, 10, True),
@@ -361,24 +201,23 @@ def build_mesh() -> HandMesh:
 
 def _palm_rows(sheet: Sheet) -> list[np.ndarray]:
     """Rows from the base of the fingers to the wrist, stitched; open ones leave a hole for the thumb."""
-    base = sheet.add(_knuckle_row(BASE, 3.0), "base")
+    base = sheet.add(_knuckle_row(1.0, 3.0), "base")
     rows = [base]
-    for x, slant in ((0.2, 1.0), (0.0, 0.0)):
+    for x, slant in ((0.5, 1.0), (0.0, 0.0)):
         rows.append(sheet.add(_knuckle_row(x, slant), "palm"))
         sheet.stitch(rows[-1], rows[-2], closed=True)
     start, end = _knuckle_row(0.0, 0.0), _wrist_loop()
-    spans = {}
+    wide = False  # does the row above lie open for the thumb?
     for share, back, front, opened in ROWS:
         full = (back + 3, front + 3) if opened else (back, front)
         loop = (1 - share) * _resample(start, *full) + share * _resample(end, *full)
         kept = loop[3:-2] if opened else loop  # without the side and two neighbours at either end
         rows.append(sheet.add(kept, "palm"))
         lower, upper = rows[-1], rows[-2]
-        wide = spans.get("open", False)
         if opened or wide:
             lower, upper = _opened(lower, opened), _opened(upper, wide)
         sheet.stitch(lower, upper, closed=not (opened or wide))
-        spans["open"] = opened
+        wide = opened
     return rows
 
 
@@ -392,7 +231,7 @@ def _webs(sheet: Sheet, base: np.ndarray) -> dict[str, np.ndarray]:
     back, front = base[1:17].reshape(4, 4), base[18:34].reshape(4, 4)[::-1]
     radial, ulnar = [base[0]], []
     for k in range(3):
-        ring_a, ring_b = (_ring(f, BASE * f.bones[0], 3.0) for f in (skeleton()[n] for n in ACROSS[k : k + 2]))
+        ring_a, ring_b = (_ring(skeleton()[n], WEB[n], 3.0) for n in ACROSS[k : k + 2])
         u, r = sheet.add(np.vstack([ring_a[5], ring_b[0]]), "base")
         ulnar.append(u)
         radial.append(r)
@@ -421,12 +260,8 @@ def _thumb_hole(sheet: Sheet, rows: list[np.ndarray]) -> tuple[np.ndarray, np.nd
 
 def _even_out(points, faces, owner, wrist, rounds: int = 60) -> np.ndarray:
     """Spread the palm's vertices evenly on the skin; fingers keep their rings, the wrist its plane."""
-    n = len(points)
-    link = np.zeros((n, n))
-    for i, j in ((0, 1), (1, 2), (2, 0)):
-        link[faces[:, i], faces[:, j]] = link[faces[:, j], faces[:, i]] = 1
-    link /= link.sum(1, keepdims=True)
-    free = np.isin(owner, ["palm"]) & ~wrist
+    link = mean_of_neighbours(faces, len(points))
+    free = np.isin(owner, ["palm", "base"]) & ~wrist
     points = onto_skin(points, wrist, 6)
     for _ in range(rounds):
         points[free] += 0.5 * (link[free] @ points - points[free])
@@ -434,11 +269,12 @@ def _even_out(points, faces, owner, wrist, rounds: int = 60) -> np.ndarray:
     return onto_skin(points, wrist, 4)
 
 
-# where smplx and Text2HOI look for the five fingertips
-TIPS = {
-    "smplx": {"thumb": 744, "index": 320, "middle": 443, "ring": 554, "pinky": 671},
-    "text2hoi": {"thumb": 745, "index": 317, "middle": 445, "ring": 556, "pinky": 673},
-}
+def mean_of_neighbours(faces: np.ndarray, count: int) -> np.ndarray:
+    """The matrix (count, count) that replaces each vertex by the mean of the vertices it shares an edge with."""
+    link = np.zeros((count, count))
+    for i, j in ((0, 1), (1, 2), (2, 0)):
+        link[faces[:, i], faces[:, j]] = link[faces[:, j], faces[:, i]] = 1
+    return link / link.sum(1, keepdims=True)
 
 
 def _renumber(mesh: HandMesh) -> HandMesh:
