@@ -16,11 +16,21 @@ import tempfile
 import time
 from pathlib import Path
 
-FLAGS = (
-    "--headless --no-sandbox --disable-quic --no-first-run --disable-background-networking --disable-component-update "
-    "--disable-sync --use-gl=angle --use-angle=swiftshader --enable-unsafe-swiftshader --remote-debugging-port=0 "
-    "--hide-scrollbars --allow-file-access-from-files"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--remote-debugging-port=0",
+    "--hide-scrollbars",
+    "--allow-file-access-from-files",
+]
 KEYS = {"ArrowRight": 39, "ArrowLeft": 37, "Tab": 9, "End": 35, "Home": 36, " ": 32}
 
 
@@ -133,7 +143,8 @@ class Browser:
 
     def resize(self, width: int, height: int) -> None:
         """Give the page another size in CSS pixels."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
 
     def media(self, kind: str = "", dark: bool | None = None) -> None:
         """Emulate print, or a dark or light system."""
