@@ -111,71 +111,67 @@ def branches(path: Path, book: dict) -> Iterator[Finding]:
 def alt_text(path: Path, book: dict) -> Iterator[Finding]:
     """Every cell that draws says what it shows."""
     for i, cell in code_cells(book):
-        source = _code_only(cell["source"])
+        source = _done_here(cell["source"])
         words = cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")
-        if SHOWS.search(source) and "alt=" not in source:
-            yield Finding(path, f"cell {i}", "alt", 'a widget or scene needs alt="…" in its call')
-        if DRAWS.search(source) and "def " not in source.split("\n")[0] and not SHOWS.search(source):
-            if len(words.split()) < 5:
-                yield Finding(
-                    path, f"cell {i}", "alt", "draws a figure: metadata mystnb.image.alt needs five words or more"
-                )
+        if SHOWS.search(source):
+            if "alt=" not in source:
+                yield Finding(path, f"cell {i}", "alt", 'a widget or scene needs alt="…" in its call')
+        elif DRAWS.search(source) and len(words.split()) < 5:
+            yield Finding(path, f"cell {i}", "alt", "draws: metadata mystnb.image.alt needs five words or more")
 
 
 def exercises(path: Path, book: dict) -> Iterator[Finding]:
     """Stubs and solutions come in pairs, call their check, and every stub line is part of the solution."""
     found: dict[str, dict[str, list]] = {"stub": {}, "solution": {}}
-    text = "\n".join(c["source"] for c in book["cells"] if c["cell_type"] == "markdown")
     for i, cell in code_cells(book):
-        kinds = cell["tags"] & set(found)
-        calls = check_calls(cell["source"])
-        if calls and len(kinds) != 1:
-            yield Finding(path, f"cell {i}", "exercise", "calls check() and needs the tag stub or solution")
+        kinds, calls = cell["tags"] & set(found), check_calls(cell["source"])
+        if len(kinds) != 1 and (kinds or calls):
+            yield Finding(path, f"cell {i}", "exercise", "calls check() and needs one of the tags stub and solution")
         for kind in kinds:
             if len(calls) != 1:
                 yield Finding(path, f"cell {i}", "exercise", f"a {kind} calls check() exactly once")
             for name, strict in calls:
-                found[kind].setdefault(name, []).append((i, cell))
+                found[kind].setdefault(name, []).append((i, cell["source"]))
                 if strict != (kind == "solution"):
                     yield Finding(path, f"cell {i}", "exercise", "strict=True belongs into solutions, and only there")
+    prose = "\n".join(c["source"] for c in book["cells"] if c["cell_type"] == "markdown")
     for name in sorted(set(found["stub"]) | set(found["solution"])):
-        label = "ex-" + name.replace("_", "-")
-        if f":label: {label}" not in text or not re.search(rf"solution-start\}} {label}\b", text):
-            yield Finding(
-                path, "", "exercise", f"{name}: needs exercise-start and solution-start with the label {label}"
-            )
-        stubs, solutions = found["stub"].get(name, []), found["solution"].get(name, [])
-        if len(stubs) != 1 or len(solutions) != 1:
-            yield Finding(
-                path, "", "exercise", f"{name}: {len(stubs)} stubs and {len(solutions)} solutions, one each needed"
-            )
-            continue
-        for line in strangers(stubs[0][1]["source"], solutions[0][1]["source"]):
-            yield Finding(path, f"cell {stubs[0][0]}", "stub", f"no line of the solution fits {line!r}")
+        yield from _pair(path, name, found["stub"].get(name, []), found["solution"].get(name, []), prose)
+
+
+def _pair(path: Path, name: str, stubs: list, solutions: list, prose: str) -> Iterator[Finding]:
+    """One stub and one solution, both under the exercise's label, the one contained in the other."""
+    label = "ex-" + name.replace("_", "-")
+    if f":label: {label}" not in prose or not re.search(rf"solution-start\}} {label}\b", prose):
+        yield Finding(path, "", "exercise", f"{name}: exercise-start and solution-start need the label {label}")
+    if len(stubs) != 1 or len(solutions) != 1:
+        yield Finding(path, "", "exercise", f"{name}: {len(stubs)} stubs, {len(solutions)} solutions; one each needed")
+        return
+    for line in strangers(stubs[0][1], solutions[0][1]):
+        yield Finding(path, f"cell {stubs[0][0]}", "stub", f"no line of the solution fits {line!r}")
 
 
 def check_calls(source: str) -> list[tuple[str, bool]]:
     """(name, strict) of every ``check("name", …)`` in the source."""
     calls = []
     for node in ast.walk(_parse(source)):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "check":
-            if node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str):
-                strict = any(k.arg == "strict" and getattr(k.value, "value", None) is True for k in node.keywords)
-                calls.append((node.args[0].value, strict))
+        if not isinstance(node, ast.Call) or getattr(node.func, "id", getattr(node.func, "attr", "")) != "check":
+            continue
+        name = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
+        strict = any(k.arg == "strict" and getattr(k.value, "value", None) is True for k in node.keywords)
+        if isinstance(name, str):
+            calls.append((name, strict))
     return calls
 
 
 def strangers(stub: str, solution: str) -> list[str]:
-    """Lines of a stub that are neither a comment, nor a line of the solution, nor one with ``...`` in place of a part."""
+    """Lines of a stub that are no comment, no line of the solution, and none with ``...`` in place of a part."""
     kept = [_bare(line) for line in solution.splitlines()]
     odd = []
     for line in map(_bare, stub.splitlines()):
         pattern = ".*".join(re.escape(part) for part in line.split("..."))
-        if (
-            line
-            and "check(" not in line
-            and not any(re.fullmatch(pattern, other) or _opens(line, other) for other in kept)
-        ):
+        fits = any(re.fullmatch(pattern, other) or _opens(line, other) for other in kept)
+        if line and not fits and "check(" not in line:
             odd.append(line)
     return odd
 
@@ -191,13 +187,14 @@ def _bare(line: str) -> str:
     return re.sub(r"\s+#.*$|^#.*$", "", line.rstrip()).strip()
 
 
-def _parse(source: str) -> ast.AST:
+def _parse(source: str) -> ast.Module:
     return ast.parse("\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines()))
 
 
-def _code_only(source: str) -> str:
-    """The source without comments and strings of several lines."""
-    return re.sub(r"(?m)#.*$", "", re.sub(r'(?s)""".*?"""', "", source))
+def _done_here(source: str) -> str:
+    """What the cell does itself, without the functions and classes that it only defines."""
+    defined = (ast.FunctionDef, ast.ClassDef)
+    return "\n".join(ast.unparse(node) for node in _parse(source).body if not isinstance(node, defined))
 
 
 RULES = (outputs, budgets, metadata, branches, alt_text, exercises)
