@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -177,7 +178,7 @@ class MiniLM(TextEncoder):
             with _quiet_transformers() as transformers:
                 tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
                 model = transformers.AutoModel.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError, ImportError) as error:
+        except (OSError, ValueError, ImportError, SafetensorError) as error:
             raise TextError(f"the text encoder in {folder} cannot be loaded: {error}", f"Run: {INSTALL}") from error
         return tokenizer, model.eval().requires_grad_(False)
 
