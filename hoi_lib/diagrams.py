@@ -38,7 +38,7 @@ FLOW = (
     ("sampling", "metrics"),
 )
 
-Box = tuple[float, float, float, float]  # x, y, width, height
+Box = tuple[int, int, int, int]  # x, y, width, height
 
 WIDE: dict[str, Box] = {
     "text": (4, 6, 140, 52),
