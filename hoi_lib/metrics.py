@@ -170,7 +170,7 @@ def _extremes(
     those vertices that could still beat the best anchor: exact, and several times cheaper than asking everywhere.
     """
     frames = len(vertices_LV3)
-    anchor_A, owner_V = _anchors(vertices_LV3[0], anchors)
+    anchor_A, owner_V = spread_vertices(vertices_LV3[0], anchors)
     at_LA3 = vertices_LV3[:, anchor_A]
     d_LA = distance(at_LA3.reshape(-1, 3), np.repeat(np.arange(frames), len(anchor_A))).reshape(frames, -1)
     least_L, lowest_L = np.abs(d_LA).min(1), d_LA.min(1)
@@ -184,8 +184,8 @@ def _extremes(
     return least_L, lowest_L
 
 
-def _anchors(vertices_V3: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """At most ``count`` vertices spread over the hand (farthest first), and for every vertex the nearest of them."""
+def spread_vertices(vertices_V3: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of at most ``count`` vertices, farthest first, and for every vertex which of them is nearest."""
     chosen, owner = [0], np.zeros(len(vertices_V3), int)
     distance = np.linalg.norm(vertices_V3 - vertices_V3[0], axis=1)
     while len(chosen) < count and distance.max() > 0:

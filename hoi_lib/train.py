@@ -1,0 +1,329 @@
+"""Train a denoiser: a plain loop on Hugging Face accelerate, the same code on a CPU, a GPU and many GPUs.
+
+A run folder holds ``run.json`` (config and data), ``checkpoints/`` (the last two), ``tensorboard/`` and, at the end,
+``denoiser/`` (the averaged weights) and ``record.json``. What a step sees depends on the seed and the step's number
+alone (:mod:`hoi_lib.feed`), so a run that was stopped, even by ``kill -9``, goes on bit for bit on the CPU, given the
+same number of threads. ``accelerate launch -m hoi_lib train …`` shares every batch among the GPUs; the batch stays the
+same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from copy import deepcopy
+from dataclasses import asdict
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from tqdm import tqdm
+
+from hoi_lib import checkpoints, records
+from hoi_lib.data.samples import SampleSet
+from hoi_lib.data.store import ClipStore
+from hoi_lib.denoiser import Denoiser
+from hoi_lib.diffusion import Schedule
+from hoi_lib.encoders import load_encoder
+from hoi_lib.errors import CheckpointError, ConfigError, StoreError
+from hoi_lib.feed import Feed, Posed, generator
+from hoi_lib.hand import HandModel, load_hand
+from hoi_lib.metrics import spread_vertices
+from hoi_lib.motion import SIDES, Batch
+from hoi_lib.objective import Objective
+from hoi_lib.records import Record
+from hoi_lib.runs import Stop, data_of, open_run, stop_signals
+from hoi_lib.trainconfig import CHAPTER, TrainConfig, config_for, with_settings
+
+__all__ = ["TrainConfig", "Trainer", "config_for", "export", "train", "with_settings"]
+
+RULE = "averaged (EMA) weights after the last step; no choice among checkpoints"
+
+
+def train(
+    config: TrainConfig, store: ClipStore, out: str | Path, resume: bool = False, progress: bool = True
+) -> Record:
+    """Train on the training subjects of ``store`` and leave a run folder; returns the run's record.
+
+    ``resume`` goes on from the newest whole checkpoint in ``out`` (from the start if there is none); the config must be
+    the run's own, save for threads and how often it writes. Ctrl-C and SIGTERM save a checkpoint before they end the
+    run. Raises :class:`ConfigError` for a config that does not fit the run or the data, :class:`OutputError` if ``out``
+    cannot be written or already holds a run, :class:`CheckpointError` if no checkpoint can be read, and
+    :class:`StoreError` if there is no training hand.
+    """
+    out, threads, accelerator = Path(out), torch.get_num_threads(), Accelerator()
+    if accelerator.is_main_process:
+        open_run(config, store, out, resume)
+    accelerator.wait_for_everyone()
+    try:
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        with torch.random.fork_rng(), stop_signals() as stop:
+            run = Trainer(config, store, out, accelerator, progress)
+            if resume:
+                run.restore()
+            run.fit(stop)
+            return run.finish()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def export(run: str | Path, path: str | Path, half: bool = True) -> Path:
+    """Copy the denoiser of a run folder to ``path`` for shipping; ``half`` stores float16, half the size.
+
+    The folder loads with :meth:`Denoiser.from_pretrained`. Raises :class:`CheckpointError` or :class:`OutputError`.
+    """
+    folder = Path(run)
+    Denoiser.from_pretrained(folder / "denoiser" if (folder / "denoiser").is_dir() else folder).save_pretrained(
+        path, half=half
+    )
+    return Path(path)
+
+
+class Trainer:
+    """One run: the network and its running average, the optimiser, the step counter and the curves."""
+
+    def __init__(self, config: TrainConfig, store: ClipStore, out: Path, accelerator: Accelerator, progress: bool):
+        self.config, self.store, self.out, self.accelerator = config, store, out, accelerator
+        self.main = accelerator.is_main_process
+        self.progress = progress and self.main
+        torch.manual_seed(config.seed)
+        model = Denoiser(config.denoiser)
+        hands = {side: load_hand(side) for side in SIDES}
+        kept = torch.from_numpy(spread_vertices(hands["right"].template.numpy(), config.vertices)[0])
+        self.feed = self._feed("train", hands, kept)
+        self.validation = self._feed("val", hands, kept, config.validation)
+        if not self.feed:
+            raise StoreError(f"{store.folder}: no hand to train on.", "Build a larger set.", CHAPTER)
+        model.fit_normaliser(self.feed.batch(rows)[0] for rows in self.feed.chunks(256))
+        parts = (load_encoder(config.denoiser.encoder), Schedule.of(config.denoiser.schedule), hands, kept)
+        fused = torch.optim.AdamW(model.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
+        self.objective, self.optimizer = accelerator.prepare(Objective(model, config, *parts), fused)
+        self.levels = parts[1].steps
+        self.model = accelerator.unwrap_model(self.objective).denoiser
+        self.average = (
+            Objective(deepcopy(self.model).requires_grad_(False), config, *parts).eval().to(accelerator.device)
+        )
+        self.step, self.elapsed, self.started = 0, 0.0, perf_counter()
+        self.curves: dict[str, dict[str, list]] = {}
+        self.window: dict[str, Tensor] = {}
+        self.writer = None
+
+    def fit(self, stop: Stop) -> None:
+        """Run the steps that are left; saves and leaves when ``stop`` is asked for."""
+        config = self.config
+        with tqdm(total=config.steps, initial=self.step, desc="training", disable=not self.progress or None) as bar:
+            while self.step < config.steps:
+                self.update()
+                self.step += 1
+                bar.update()
+                if self.step % config.log_every == 0 or self.step == config.steps:
+                    bar.set_postfix_str(f"loss {self.log():.4f}")
+                if self.validation and (self.step % config.validate_every == 0 or self.step == config.steps):
+                    self.validate()
+                if self.step % config.checkpoint_every == 0 or self.step == config.steps or stop.requested:
+                    self.save()
+                stop.leave_if_requested()
+
+    def update(self) -> None:
+        """One optimiser step on one batch, in as many shares as there are processes times ``accumulation``."""
+        config, accelerator = self.config, self.accelerator
+        indices = self.feed.indices(self.step)
+        shares = accelerator.num_processes * config.accumulation
+        if len(indices) < shares:
+            raise ConfigError(
+                f"{len(indices)} samples cannot be shared among {shares}.", "Use a larger batch.", CHAPTER
+            )
+        indices = indices[: len(indices) // shares * shares]
+        frames = max(self.feed.lengths[i] for i in indices)
+        t, noise = self.feed.draw(self.step, len(indices), frames, self.levels)
+        self._set_rate()
+        for micro in range(config.accumulation):
+            share = micro * accelerator.num_processes + accelerator.process_index
+            torch.manual_seed(generator(config.seed, 2, self.step, share).initial_seed())  # dropout
+            mine = slice(share, None, shares)
+            batch, truth = self.feed.batch(indices[mine], frames)
+            inputs = _on(accelerator.device, batch, truth, t[mine], noise[mine])
+            last = micro == config.accumulation - 1
+            with contextlib.nullcontext() if last else accelerator.no_sync(self.objective):
+                terms = self.objective(*inputs, generator(config.seed, 3, self.step, share))
+                accelerator.backward(terms["total"] / config.accumulation)
+            self._remember(terms)
+        if config.clip:
+            accelerator.clip_grad_norm_(self.model.parameters(), config.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self._average()
+
+    @torch.no_grad()
+    def validate(self) -> None:
+        """Losses of the averaged weights on held-out samples, always with the same noise and evenly spread levels."""
+        if not self.main:
+            return
+        device, total, count = self.accelerator.device, {}, 0
+        for number, rows in enumerate(self.validation.chunks(self.config.batch)):
+            batch, truth = self.validation.batch(rows)
+            _, noise = self.validation.draw(number, len(rows), batch.pose.shape[1], self.levels)
+            t = torch.arange(len(rows)) * self.levels // len(rows)
+            terms = self.average(*_on(device, batch, truth, t, noise))
+            count += len(rows)
+            for name, value in terms.items():
+                total[name] = total.get(name, 0.0) + len(rows) * float(value)
+        self._curve({f"validation/{name}": value / count for name, value in total.items()})
+
+    def log(self) -> float:
+        """Put the mean terms since the last call on the curves; returns the total.
+
+        Raises :class:`ConfigError` when it is not a finite number: the run then stays where its last checkpoint is.
+        """
+        sums = torch.stack(list(self.window.values()))
+        means = dict(zip(self.window, self.accelerator.reduce(sums, "mean").tolist(), strict=True))
+        steps = means.pop("steps")
+        means = {f"training/{name}": value / steps for name, value in means.items()}
+        self.window = {}
+        if not math.isfinite(means["training/total"]):
+            raise ConfigError(
+                f"the loss is not a finite number at step {self.step}.", "Lower lr, or keep clip above 0.", CHAPTER
+            )
+        self._curve(means)
+        return means["training/total"]
+
+    def save(self) -> None:
+        """Write a checkpoint of everything that the next step depends on."""
+        if self.main:
+            state = {
+                "step": self.step,
+                "elapsed": self.elapsed + perf_counter() - self.started,
+                "model": self.model.state_dict(),
+                "average": self.average.denoiser.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "curves": self.curves,
+                "window": self.window,
+            }
+            checkpoints.save(self.out / "checkpoints", self.step, state)
+        self.accelerator.wait_for_everyone()
+
+    def restore(self) -> None:
+        """Go back to the newest checkpoint that is whole; does nothing if there is none."""
+        state = checkpoints.latest(self.out / "checkpoints")
+        if state is None:
+            return
+        try:
+            self.model.load_state_dict(state["model"])
+            self.average.denoiser.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.elapsed, self.curves = state["step"], state["elapsed"], state["curves"]
+            self.window = {name: x.to(self.accelerator.device) for name, x in state["window"].items()}
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.out}: the checkpoint does not fit this network ({str(error).splitlines()[0]}).",
+                "Start the run again in another folder.",
+            ) from None
+
+    def finish(self) -> Record:
+        """Write the averaged network and the run's record, with a small evaluation on the validation subject."""
+        folder = self.out / "denoiser"
+        if self.main:
+            self.average.denoiser.save_pretrained(folder)
+        self.accelerator.wait_for_everyone()
+        last = {name: (curve["value"][-1], name.startswith("validation")) for name, curve in self.curves.items()}
+        found = {
+            f"loss/{name}": records.metric(v, len(self.validation if held else self.feed))
+            for name, (v, held) in last.items()
+        }
+        if self.main and self.validation and self.config.evaluation:
+            found |= self._evaluation()
+        gpu = self.accelerator.device.type != "cpu"
+        record = records.new(
+            self.out.name,
+            config=asdict(self.config),
+            seeds=[self.config.seed],
+            data=data_of(self.store) | {"samples": len(self.feed), "validation_samples": len(self.validation)},
+            metrics=found,
+            wall_time_s=self.elapsed + perf_counter() - self.started,
+            sameness="statistical" if gpu or self.accelerator.num_processes > 1 else "bitwise",
+            curves=self.curves,
+            checkpoint=records.file_hash(folder / "model.safetensors"),
+            rule=RULE,
+            notes=self._notes(),
+        )
+        if self.main:
+            records.write(record, self.out / "record.json")
+        return record
+
+    def _evaluation(self) -> dict[str, dict]:
+        from hoi_lib.evaluate import evaluate
+
+        record = evaluate(
+            self.average.denoiser,
+            self.store,
+            "val",
+            steps=self.config.sampling_steps,
+            limit=self.config.evaluation,
+            progress=self.progress,
+        )
+        return {f"validation/{name}": entry for name, entry in record["metrics"].items()}
+
+    def _notes(self) -> list[str]:
+        shown = f"losses see {self.config.vertices} of 778 vertices and {self.config.denoiser.points} of 1024 points"
+        metrics = f"validation/…: one seed, at most {self.config.evaluation} samples of the validation subject"
+        return [shown, metrics]
+
+    def _feed(self, split: str, hands: dict[str, HandModel], vertex_ids: Tensor, limit: int | None = None) -> Feed:
+        samples = SampleSet(self.store.subset(split), self.config.denoiser.points, self.config.frames)
+        count = len(samples) if limit is None else min(limit, len(samples))
+        chosen = [samples[i * len(samples) // count] for i in range(count)]
+        return Feed(chosen, self.config.batch, self.config.seed, hands, vertex_ids)
+
+    def _set_rate(self) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.lr * rate(self.config, self.step)
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the running average; it follows quickly at first, so that no step of the start lingers."""
+        keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        pairs = zip(self.average.denoiser.parameters(), self.model.parameters(), strict=True)
+        for slow, fast in pairs:
+            slow.lerp_(fast, 1 - keep)
+
+    def _remember(self, terms: dict[str, Tensor]) -> None:
+        for name, value in {**terms, "steps": torch.ones_like(terms["total"])}.items():
+            self.window[name] = self.window.get(name, 0) + value.detach()
+
+    def _curve(self, means: dict[str, float]) -> None:
+        for name, value in means.items():
+            curve = self.curves.setdefault(name, {"step": [], "value": []})
+            curve["step"].append(self.step)
+            curve["value"].append(value)
+        if self.main and self.config.tensorboard:
+            self._write_scalars(means)
+
+    def _write_scalars(self, means: dict[str, float]) -> None:
+        """TensorBoard scalars: every raw term, its weighted share, and the learning rate."""
+        if self.writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(self.out / "tensorboard", purge_step=self.step)
+        for name, value in means.items():
+            self.writer.add_scalar(name, value, self.step)
+            weight = self.average.weights.get(name.rpartition("/")[2])
+            if weight is not None:
+                self.writer.add_scalar(f"{name} weighted", weight * value, self.step)
+        self.writer.add_scalar("rate", self.config.lr * rate(self.config, self.step - 1), self.step)
+
+
+def rate(config: TrainConfig, step: int) -> float:
+    """Learning rate of a step (from 0) as a share of ``lr``: a line up over ``warmup`` steps, then half a cosine."""
+    if step < config.warmup:
+        return (step + 1) / config.warmup
+    along = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.final_lr + (1 - config.final_lr) * (1 + math.cos(math.pi * min(along, 1))) / 2
+
+
+def _on(device: torch.device, batch: Batch, truth: Posed | None, t: Tensor, noise: Tensor) -> tuple:
+    """The inputs of an :class:`Objective` on a device."""
+    posed = None if truth is None else (truth[0].to(device), truth[1].to(device))
+    return batch.to(device), posed, t.to(device), noise.to(device)

@@ -1,0 +1,140 @@
+"""What decides a training run: one frozen config, made from a preset, a profile and settings given as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+from typing import Any
+
+from hoi_lib import denoiser as networks
+from hoi_lib.denoiser import DenoiserConfig, for_profile
+from hoi_lib.errors import ConfigError
+from hoi_lib.losses import LOSSES
+from hoi_lib.motion import MAX_FRAMES
+from hoi_lib.profiles import Profile
+
+PRESETS = {"recommended": networks.recommended, "hollow": networks.hollow}
+CHAPTER = "chapter 12, “Training”"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides what a run learns.
+
+    ``batch`` samples make one optimiser step, however many GPUs or ``accumulation`` shares it is divided among.
+    ``lr`` is reached after ``warmup`` steps and falls as a cosine to ``final_lr`` times itself. ``ema`` averages the
+    weights over the last 1/(1 − ema) steps (0: no averaging). ``clip`` bounds the gradient's norm (0: it does not).
+    ``weights`` replaces weights of :data:`hoi_lib.losses.LOSSES`. The geometric losses see ``vertices`` of the 778.
+    ``threads`` 0 leaves torch's own number. ``validation`` samples
+    are held out from the validation subject for the losses, ``evaluation`` for the metrics at the end.
+    """
+
+    denoiser: DenoiserConfig
+    profile: str = "smoke"
+    steps: int = 6000
+    batch: int = 32
+    lr: float = 5e-4
+    warmup: int = 200
+    final_lr: float = 0.02
+    weight_decay: float = 0.01
+    ema: float = 0.999
+    clip: float = 1.0
+    accumulation: int = 1
+    seed: int = 0
+    frames: int = MAX_FRAMES
+    vertices: int = 78
+    weights: Mapping[str, float] = field(default_factory=dict)
+    precision: str = "fp32"
+    threads: int = 0
+    checkpoint_every: int = 500
+    log_every: int = 25
+    validate_every: int = 500
+    validation: int = 64
+    evaluation: int = 16
+    sampling_steps: int = 50
+    tensorboard: bool = True
+
+    def __post_init__(self) -> None:
+        for name in (
+            "steps",
+            "batch",
+            "accumulation",
+            "frames",
+            "vertices",
+            "checkpoint_every",
+            "log_every",
+            "validate_every",
+        ):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} {getattr(self, name)}: expected at least 1.", chapter=CHAPTER)
+        if self.batch % self.accumulation:
+            raise ConfigError(
+                f"batch {self.batch} cannot be divided into {self.accumulation} equal shares.", chapter=CHAPTER
+            )
+        if not (self.lr > 0 and 0 <= self.ema < 1 and 0 <= self.final_lr <= 1):
+            raise ConfigError("expected lr > 0, 0 ≤ ema < 1 and 0 ≤ final_lr ≤ 1.", chapter=CHAPTER)
+        if self.precision not in ("fp32", "bf16"):
+            raise ConfigError(f"precision {self.precision!r}: expected fp32 or bf16.", chapter=CHAPTER)
+        _known(self.weights, LOSSES, "loss")
+
+
+def config_for(preset: str, profile: Profile, settings: Mapping[str, str] | None = None) -> TrainConfig:
+    """The training config of a preset at the sizes of a profile, with ``settings`` given as text ("steps": "2000").
+
+    A key names a field of :class:`TrainConfig`, of the denoiser ("denoiser.width", or "width" where no other field is
+    called so) or a loss's weight ("weights.reconstruction"). Raises :class:`ConfigError` that names a wrong key or
+    value and the nearest right one.
+    """
+    _known([preset], PRESETS, "preset")
+    config = TrainConfig(
+        for_profile(profile, PRESETS[preset]),
+        profile=profile.name,
+        steps=profile.steps,
+        batch=profile.batch,
+        warmup=min(200, profile.steps // 10),
+        vertices=profile.vertices,
+        sampling_steps=profile.sampling_steps,
+        evaluation=profile.evaluation_clips or 64,
+    )
+    return with_settings(config, settings or {})
+
+
+def with_settings(config: TrainConfig, settings: Mapping[str, str]) -> TrainConfig:
+    """The config with fields replaced by values given as text; see :func:`config_for` for the keys."""
+    own = {f.name: f for f in fields(TrainConfig) if f.name not in ("denoiser", "weights")}
+    inner = {f.name: f for f in fields(DenoiserConfig)}
+    changes: dict[str, Any] = {}
+    network: dict[str, Any] = {}
+    weights = dict(config.weights)
+    for key, text in settings.items():
+        group, _, name = key.rpartition(".")
+        if group == "weights":
+            _known([name], LOSSES, "loss")
+            weights[name] = _parsed(key, text, 0.0)
+        elif group == "" and name in own:
+            changes[name] = _parsed(key, text, getattr(config, name))
+        elif group in ("", "denoiser") and name in inner:
+            network[name] = _parsed(key, text, getattr(config.denoiser, name))
+        else:
+            _known([key], [*own, *inner, *(f"weights.{loss}" for loss in LOSSES)], "setting")
+    return replace(config, denoiser=replace(config.denoiser, **network), weights=weights, **changes)
+
+
+def _known(names: Iterable[str], choice: Iterable[str], what: str) -> None:
+    """Raise :class:`ConfigError` for the first name that is not in ``choice``, with the nearest that is."""
+    for name in names:
+        if name not in choice:
+            near = get_close_matches(name, list(choice), n=1)
+            mend = f"Did you mean {near[0]!r}?" if near else f"Expected one of {', '.join(choice)}."
+            raise ConfigError(f"no {what} is called {name!r}.", mend, CHAPTER)
+
+
+def _parsed(key: str, text: str, example: Any) -> Any:
+    """``text`` as the type of ``example``."""
+    try:
+        if isinstance(example, bool):
+            return {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}[text.lower()]
+        return type(example)(text)
+    except (ValueError, KeyError):
+        raise ConfigError(f"{key}={text!r}: expected a value like {example!r}.", chapter=CHAPTER) from None

@@ -1,0 +1,79 @@
+"""What a step sees depends on the seed and the step alone."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_store import tiny_store
+
+from hoi_lib import feed
+from hoi_lib.data.samples import SampleSet
+from hoi_lib.feed import Feed, generator, order
+from hoi_lib.hand import load_hand
+
+HANDS = {side: load_hand(side) for side in ("left", "right")}
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(1, 150), min_size=1, max_size=80), st.integers(1, 16), st.integers(0, 99))
+def test_an_epoch_shows_every_sample_at_most_once_in_full_batches(lengths, batch, epoch):
+    batches = order(lengths, batch, seed=0, epoch=epoch)
+    shown = [i for rows in batches for i in rows]
+    size = min(batch, len(lengths))
+    assert len(set(shown)) == len(shown) == len(lengths) // size * size
+    assert {len(rows) for rows in batches} == {size}
+
+
+def test_order_depends_on_seed_and_epoch_and_on_nothing_else():
+    lengths = list(range(40))
+    torch.manual_seed(1)
+    first = order(lengths, 4, seed=0, epoch=0)
+    torch.manual_seed(2)
+    assert order(lengths, 4, seed=0, epoch=0) == first
+    assert order(lengths, 4, seed=0, epoch=1) != first
+    assert order(lengths, 4, seed=1, epoch=0) != first
+
+
+def test_a_batch_holds_clips_of_similar_length():
+    lengths = torch.randint(60, 151, (640,), generator=generator(0)).tolist()
+    padded = sum(len(rows) * max(lengths[i] for i in rows) for rows in order(lengths, 16, 0, 0))
+    assert padded / sum(lengths) < 1.08  # batches at random pad by about 1.35
+
+
+def test_every_sample_comes_up_over_a_few_epochs():
+    lengths = [5] * 10
+    shown = {i for epoch in range(8) for rows in order(lengths, 4, 0, epoch) for i in rows}
+    assert shown == set(range(10))
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    found = SampleSet(tiny_store(tmp_path_factory.mktemp("feed") / "store"), points=16)
+    return [found[i] for i in range(len(found))]
+
+
+def test_kept_truth_is_the_posed_hand_held_in_the_padding(samples, monkeypatch):
+    ids = torch.tensor([0, 300, 777])
+    keeping = Feed(samples, 4, 0, HANDS, ids)
+    batch, (joints, vertices) = keeping.batch([0, 1, 2], length=30)
+    assert joints.shape == (3, 30, 21, 3) and vertices.shape == (3, 30, 3, 3)
+    expected = feed.posed_hands(batch.pose, batch.betas, batch.side, HANDS, ids)
+    assert torch.allclose(joints, expected[0], atol=1e-6) and torch.allclose(vertices, expected[1], atol=1e-6)
+    monkeypatch.setattr(feed, "IN_MEMORY_BYTES", 10)
+    assert Feed(samples, 4, 0, HANDS, ids).batch([0, 1])[1] is None
+
+
+def test_noise_and_levels_repeat_for_a_step_and_differ_between_steps(samples):
+    source = Feed(samples, 4, 0, HANDS, torch.tensor([0]))
+    t, noise = source.draw(7, 4, 20, 1000)
+    again = source.draw(7, 4, 20, 1000)
+    other = source.draw(8, 4, 20, 1000)
+    assert torch.equal(t, again[0]) and torch.equal(noise, again[1])
+    assert not torch.equal(noise, other[1])
+    assert int(t.min()) >= 0 and int(t.max()) < 1000
+
+
+def test_levels_reach_both_ends():
+    source = Feed([], 4, 0, HANDS, torch.tensor([0]))
+    seen = torch.cat([source.draw(step, 64, 1, 5)[0] for step in range(8)])
+    assert set(seen.tolist()) == {0, 1, 2, 3, 4}
