@@ -179,7 +179,7 @@ def strangers(stub: str, solution: str) -> list[str]:
 def _opens(line: str, other: str) -> bool:
     """``x = ...`` also fits a solution in which the value goes over several lines."""
     head = line.split("...")[0].rstrip()
-    return "..." in line and bool(head) and other.startswith(head)
+    return line.endswith("...") and bool(head) and other.startswith(head)
 
 
 def _bare(line: str) -> str:

@@ -11,7 +11,7 @@ from .notebooks import load
 
 METRIC = r"\b(?:CR|Pen|FID|MPJPE|MPVPE|PSKL-?J|contact ratio|penetration ratio)\b"
 NUMBER = r"(?<![\w.])\d+(?:\.\d+|\s?%|(?:\.\d+)?\s?mm\b)"
-TYPED = re.compile(rf"{METRIC}[^.;:|\n]{{0,40}}?{NUMBER}|{NUMBER}[^.;:|\n]{{0,25}}?{METRIC}")
+TYPED = re.compile(rf"{METRIC}[^.;\n]{{0,40}}?{NUMBER}|{NUMBER}[^.;\n]{{0,25}}?{METRIC}")
 IMAGE = re.compile(r"!\[(?P<alt>[^\]]*)\]\((?P<target>[^)\s]+)")
 DIRECTIVE = re.compile(
     r"^(?P<fence>[`:]{3,})\{(?:image|figure)\}\s*(?P<target>\S+)\n(?P<body>.*?)^(?P=fence)", re.M | re.S
