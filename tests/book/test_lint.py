@@ -81,7 +81,7 @@ OFFENCES = {
     "a page of kept text": ("outputs", swap(11, code("x", "keep_output", outputs=(printed("long " * 2000),)))),
     "a checked cell without output": ("checked", swap(2, code("print(1)", "nbval-check-output", "keep_output"))),
     "a checked cell that would be stripped": (
-        "checked",
+        "checked outputs",
         swap(2, code("print(1)", "nbval-check-output", outputs=(printed("1\n"),))),
     ),
     "no checked cell": ("checked", swap(2, code("print(1)"))),
@@ -111,7 +111,7 @@ OFFENCES = {
 def test_a_planted_offence_is_found_and_nothing_else(name, tmp_path):
     rule, cells = OFFENCES[name]
     found = faults(notebooks, plant(tmp_path, cells))
-    assert found and {f.rule for f in found} == {rule}, [str(f) for f in found]
+    assert found and {f.rule for f in found} == set(rule.split()), [str(f) for f in found]
 
 
 def test_missing_metadata_and_a_foreign_kernel_are_found(tmp_path):
@@ -145,6 +145,7 @@ TYPED = [
     "It reaches 12.4 mm MPJPE.",
     "**MPVPE** of 9.1 mm",
     "contact ratio: we measured 0.91",
+    "| CR | 0.91 |",
 ]
 FREE = [
     "The FID is {record}`laptop:metrics.fid | .2f` after training.",

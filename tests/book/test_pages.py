@@ -23,9 +23,7 @@ if not (HTML / "book" / "index.html").exists():
 
 PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("book/**/*.html"))
 CHAPTERS = [f"{path.relative_to(ROOT).with_suffix('').as_posix()}.html" for path in chapters()]
-needs_browser = pytest.mark.skipif(
-    find_chromium() is None, reason="no chromium: the pages were not opened in a browser"
-)
+needs_browser = pytest.mark.skipif(find_chromium() is None, reason="no chromium: no page was opened in a browser")
 
 
 @pytest.fixture(scope="module")
