@@ -73,30 +73,79 @@ def rounded(mesh: Mesh) -> Mesh:
     vertices stay. Creases, borders and long edges, as of a flat box, keep their straight midpoints.
     """
     vertices, faces = np.asarray(mesh.vertices, float), np.asarray(mesh.faces, int)
+    pairs, sides, fine = quartered(faces, len(vertices))
     normals = corner_normals(vertices, faces)
-    pairs = faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
-    ends = normals[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2, 3)
-    flip = pairs[:, 0] > pairs[:, 1]
-    pairs, ends = np.where(flip[:, None], pairs[:, ::-1], pairs), np.where(flip[:, None, None], ends[:, ::-1], ends)
-    key = pairs[:, 0] * len(vertices) + pairs[:, 1]
-    _, first, edge, counts = np.unique(key, return_index=True, return_inverse=True, return_counts=True)
-    last = np.zeros(len(first), int)
-    last[edge] = np.arange(len(pairs))
-    a, b = vertices[pairs[first, 0]], vertices[pairs[first, 1]]
-    n_a, n_b = ends[first, 0], ends[first, 1]
-    same = ((ends[first] * ends[last]).sum(-1) > 0.98).all(1) & (counts == 2)
+    one, other = (_end_normals(normals, faces, sides[:, k], pairs) for k in (0, 1))
+    smooth = ((one * other).sum(-1) > 0.98).all(1) & (sides[:, 1] >= 0)
+    a, b = vertices[pairs[:, 0]], vertices[pairs[:, 1]]
     short = np.linalg.norm(b - a, axis=1) < 0.12 * np.linalg.norm(np.ptp(vertices, axis=0))
-    bend = ((b - a) * n_a).sum(1, keepdims=True) * n_a - ((b - a) * n_b).sum(1, keepdims=True) * n_b
-    middle = (a + b) / 2 - np.where((same & short)[:, None], bend / 8, 0)
-    m = len(vertices) + edge.reshape(-1, 3)
-    parts = [[faces[:, 0], m[:, 0], m[:, 2]], [m[:, 0], faces[:, 1], m[:, 1]]]
-    parts += [[m[:, 2], m[:, 1], faces[:, 2]], [m[:, 0], m[:, 1], m[:, 2]]]
-    fine = np.concatenate([np.stack(p, 1) for p in parts])
+    bend = [((b - a) * n).sum(1, keepdims=True) * n for n in (one[:, 0], one[:, 1])]
+    middle = (a + b) / 2 - np.where((smooth & short)[:, None], (bend[0] - bend[1]) / 8, 0)
     colors = mesh.vertex_colors
     if colors is not None:
         colors = np.asarray(colors, float)
-        colors = np.concatenate([colors, (colors[pairs[first, 0]] + colors[pairs[first, 1]]) / 2])
+        colors = np.concatenate([colors, colors[pairs].mean(1)])
     return Mesh(np.concatenate([vertices, middle]), fine, mesh.color, colors, mesh.opacity)
+
+
+def quartered(faces: np.ndarray, vertices: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cut every face in four at the middles of its edges, numbered on from ``vertices``.
+
+    Returns the edges as vertex ``pairs`` (E, 2), lower number first, the two faces on their ``sides`` (E, 2), −1 where
+    there is none, and the fine faces (4 F, 3).
+    """
+    faces = np.asarray(faces, int)
+    pairs = np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), 1)
+    _, first, edge = np.unique(pairs[:, 0] * vertices + pairs[:, 1], return_index=True, return_inverse=True)
+    last = np.zeros(len(first), int)
+    last[edge] = np.arange(len(pairs))
+    sides = np.stack([first // 3, np.where(last != first, last // 3, -1)], 1)
+    (a, b, c), (ab, bc, ca) = faces.T, vertices + edge.reshape(-1, 3).T
+    fine = np.concatenate([np.stack(t, 1) for t in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
+    return pairs[first], sides, fine
+
+
+def _end_normals(normals: np.ndarray, faces: np.ndarray, side: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Normals (E, 2, 3) that the faces ``side`` (E,) have at the two ends of edges ``pairs`` (E, 2)."""
+    corner = (faces[side][:, None] == pairs[..., None]).argmax(-1)
+    return normals[side[:, None], corner]
+
+
+def parted(vertices: np.ndarray, faces: np.ndarray, crease: float = 55.0) -> tuple[np.ndarray, np.ndarray]:
+    """Give each side of a sharp edge its own vertices, so that one normal per vertex shades it right.
+
+    Corners of faces that share a place are one vertex if smooth edges, which turn by less than ``crease`` degrees,
+    join them. Returns ``source`` (W,), the old number of each new vertex, and the new faces (F, 3).
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    vertices, faces = np.asarray(vertices, float), np.asarray(faces, int)
+    place = _places(vertices)[faces]
+    corners = vertices[faces]
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-20)
+    pairs, sides, _ = quartered(place, place.max(initial=0) + 1)
+    smooth = (sides[:, 1] >= 0) & ((normal[sides[:, 0]] * normal[sides[:, 1]]).sum(1) > np.cos(np.radians(crease)))
+    pairs, sides = pairs[smooth], sides[smooth]
+    ends = [3 * side[:, None] + (place[side][:, None] == pairs[..., None]).argmax(-1) for side in sides.T]
+    one, other = (e.reshape(-1) for e in ends)
+    links = coo_matrix((np.ones(len(one)), (one, other)), shape=(faces.size, faces.size))
+    count, label = connected_components(links, directed=False)
+    source = np.zeros(count, int)
+    source[label] = faces.reshape(-1)
+    return source, label.reshape(-1, 3)
+
+
+def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Unit normals per vertex (..., V, 3), the mean of the faces around it weighted by their area."""
+    vertices = np.asarray(vertices, float)
+    a, b, c = (vertices[..., faces[:, k], :] for k in range(3))
+    area = np.cross(b - a, c - a)
+    total = np.zeros_like(vertices)
+    for k in range(3):
+        np.add.at(np.moveaxis(total, -2, 0), faces[:, k], np.moveaxis(area, -2, 0))
+    return total / np.maximum(np.linalg.norm(total, axis=-1, keepdims=True), 1e-20)
 
 
 def sphere(level: int = 1) -> tuple[np.ndarray, np.ndarray]:

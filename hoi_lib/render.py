@@ -35,6 +35,7 @@ VIEWS = {
 along −x. The last three are for a right hand in MANO's rest frame and show it with its fingers up."""
 
 BACKGROUND = "#FBFAF7"
+FIELD = 18.0  # vertical angle of view in degrees: a mild perspective
 FINE = 4000  # faces from which a mesh is drawn as it is
 
 
@@ -64,7 +65,7 @@ def camera(
     size: tuple[int, int] = (480, 480),
     zoom: float = 1.0,
     margin: float = 0.06,
-    field: float = 18.0,
+    field: float = FIELD,
 ) -> Camera:
     """The eye from which all ``points`` (V, 3) just fill the picture.
 
@@ -120,7 +121,6 @@ def render(
     width, height = size
     points = np.concatenate([np.asarray(m.vertices, float).reshape(-1, 3) for m in meshes])
     eye = eye or camera(points, view, size, zoom)
-    meshes = [rounded(m) if len(m.faces) < FINE else m for m in meshes]
     canvas = np.broadcast_to(to_linear(rgb(background)), (height, width, 3)).copy()
     solid = [m for m in meshes if m.opacity >= 1]
     glass = [m for m in meshes if m.opacity < 1]
@@ -132,10 +132,10 @@ def render(
         if glass:
             share = 0.5 * share + 0.5 * painter.ground(painter.lights(meshes), level)
         canvas *= (1 - 0.72 * (1 - share))[..., None]
-    canvas = painter.paint(canvas, solid, lights, 1.0, opaque=True)
+    canvas = painter.paint(canvas, [_fine(m) for m in solid], lights, 1.0, opaque=True)
     centre = [np.mean(m.vertices, 0) @ eye.axes[2] for m in glass]
     for i in np.argsort(centre):
-        canvas = painter.paint(canvas, [glass[i]], lights, glass[i].opacity)
+        canvas = painter.paint(canvas, [_fine(glass[i])], lights, glass[i].opacity)
     return np.uint8(np.clip(to_srgb(canvas), 0, 1) * 255 + 0.5)
 
 
@@ -160,6 +160,10 @@ def to_srgb(linear: np.ndarray) -> np.ndarray:
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
+def _fine(mesh: Mesh) -> Mesh:
+    return rounded(mesh) if len(mesh.faces) < FINE else mesh
+
+
 def _bounds(points: np.ndarray) -> tuple[np.ndarray, float]:
     """Centre and radius of a sphere about ``points``."""
     centre = (points.min(0) + points.max(0)) / 2
@@ -167,15 +171,16 @@ def _bounds(points: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 @lru_cache(maxsize=16)
-def _light_rig(azimuth: float) -> tuple[np.ndarray, np.ndarray, int]:
+def _light_rig(azimuth: float, detail: float) -> tuple[np.ndarray, np.ndarray, int]:
     """Directions (N, 3) and linear colours (N, 3) of the lights, the first of which are the key light.
 
     A warm key light of 15° half width from the eye's upper left, a cool sky that is brighter above and in front, and
-    a warm reflection from the ground; written for an eye at azimuth 0 and turned with it.
+    a warm reflection from the ground; written for an eye at azimuth 0 and turned with it. ``detail`` scales how many
+    directions stand for each.
     """
-    key = _spread(30, np.cos(np.radians(15)), 1.0) @ _frame(np.array([-0.55, -0.5, 1.0]))
-    sky = _spread(72, -0.1, 1.0)
-    bounce = _spread(16, -1.0, -0.1)
+    key = _spread(int(30 * detail), np.cos(np.radians(15)), 1.0) @ _frame(np.array([-0.55, -0.5, 1.0]))
+    sky = _spread(int(72 * detail), -0.1, 1.0)
+    bounce = _spread(int(16 * detail), -1.0, -0.1)
     front = 0.75 - 0.25 * sky[:, 1:2]
     key_color = np.tile([[1.05, 1.0, 0.92]], (len(key), 1)) * 0.86 / len(key)
     sky_color = np.array([[0.93, 0.97, 1.05]]) * front * (0.45 + 0.55 * sky[:, 2:]) * 1.62 / len(sky)
@@ -241,14 +246,16 @@ class _Painter:
         """The lights with shadow maps of ``meshes``."""
         vertices, faces, _ = _join(meshes)
         axes = self.eye.axes
+        detail = 1.0 if max(self.size) > 400 else 0.6
         if self.eye.upright:
-            directions, colors, keys = _light_rig(round(float(np.degrees(np.arctan2(axes[0, 1], axes[0, 0]))), 3))
+            azimuth = round(float(np.degrees(np.arctan2(axes[0, 1], axes[0, 0]))), 3)
+            directions, colors, keys = _light_rig(azimuth, detail)
         else:  # a rolled picture is lit from its own upper left
-            directions, colors, keys = _light_rig(0.0)
+            directions, colors, keys = _light_rig(0.0, detail)
             directions = directions @ np.stack([axes[0], -axes[2], axes[1]])
         across, along = _tangents(directions)
         centre, radius = self.bounds
-        resolution = int(np.clip(max(self.size) * 0.6, 128, 320))
+        resolution = int(np.clip(max(self.size) * 0.42, 128, 240))
         local = (vertices - centre) / radius
         maps = np.stack([local @ across.T, local @ along.T, local @ directions.T], -1).transpose(1, 0, 2)
         maps = maps * [resolution / 2, resolution / 2, radius] + [resolution / 2, resolution / 2, 0]
@@ -257,7 +264,7 @@ class _Painter:
         vec3 = self.wp.vec3
         rig.direction, rig.color = self._array(directions, vec3), self._array(colors, vec3)
         rig.across, rig.along = self._array(across, vec3), self._array(along, vec3)
-        rig.centre, rig.radius, rig.offset, rig.keys = vec3(*centre), radius, 1.6 * radius / resolution, keys
+        rig.centre, rig.radius, rig.offset, rig.keys = vec3(*centre), radius, 1.4 * radius / resolution, keys
         return rig
 
     def ground(self, lights: object, level: float) -> np.ndarray:

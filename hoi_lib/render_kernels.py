@@ -11,6 +11,7 @@ from __future__ import annotations
 import warp as wp
 
 EMPTY = wp.constant(-1.0e9)
+wp.set_module_options({"enable_backward": False})
 
 
 @wp.struct
@@ -63,22 +64,29 @@ def rasterise(
     a = points[n, face[0]]
     b = points[n, face[1]]
     c = points[n, face[2]]
-    area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
-    if wp.abs(area) < 1.0e-9:
-        return
+    # most faces of a shadow map miss every pixel centre: leave early
     left = wp.max(int(wp.ceil(wp.min(wp.min(a[0], b[0]), c[0]) - 0.5)), 0)
     right = wp.min(int(wp.floor(wp.max(wp.max(a[0], b[0]), c[0]) - 0.5)), near.shape[2] - 1)
+    if left > right:
+        return
     top = wp.max(int(wp.ceil(wp.min(wp.min(a[1], b[1]), c[1]) - 0.5)), 0)
     bottom = wp.min(int(wp.floor(wp.max(wp.max(a[1], b[1]), c[1]) - 0.5)), near.shape[1] - 1)
+    if top > bottom:
+        return
+    ab = b - a
+    ac = c - a
+    area = ab[0] * ac[1] - ab[1] * ac[0]
+    if wp.abs(area) < 1.0e-9:
+        return
+    share = 1.0 / area
     for y in range(top, bottom + 1):
+        py = float(y) + 0.5 - a[1]
         for x in range(left, right + 1):
             px = float(x) + 0.5 - a[0]
-            py = float(y) + 0.5 - a[1]
-            v = (px * (c[1] - a[1]) - py * (c[0] - a[0])) / area
-            w = ((b[0] - a[0]) * py - (b[1] - a[1]) * px) / area
-            u = 1.0 - v - w
-            if u >= 0.0 and v >= 0.0 and w >= 0.0:
-                z = u * a[2] + v * b[2] + w * c[2]
+            v = (px * ac[1] - py * ac[0]) * share
+            w = (ab[0] * py - ab[1] * px) * share
+            if v >= 0.0 and w >= 0.0 and v + w <= 1.0:
+                z = a[2] + v * ab[2] + w * ac[2]
                 if z > near[n, y, x]:
                     near[n, y, x] = z
                     if ids.shape[0] > 0:
