@@ -151,6 +151,20 @@ def test_the_object_frame_makes_the_model_blind_to_where_in_the_world_it_happens
     assert torch.allclose(run(model, batch, encoder), run(model, moved, encoder), atol=1e-3)
 
 
+def test_nothing_is_left_behind_on_another_device(encoder):
+    """The meta device computes no numbers, but refuses to mix with the CPU as any accelerator does."""
+    model, batch, schedule = tiny().to("meta"), random_batch().to("meta"), Schedule.cosine()
+    conditions = model.prepare(batch, encoder, torch.Generator())
+    x0 = model.to_model(batch)
+    t = torch.zeros(4, dtype=torch.long, device="meta")
+    estimate = model(schedule.noised(x0, t, torch.randn_like(x0)), t, conditions, batch.valid)
+    assert model.to_world(estimate, batch).device.type == "meta"
+    x = sample_ddim(
+        lambda x, t: model(x, t, conditions, batch.valid), x0, schedule, 3, 1.0, generator=torch.Generator()
+    )
+    assert x.device.type == "meta"
+
+
 # --- analytic ---
 
 

@@ -144,6 +144,16 @@ def test_a_jump_to_the_clean_signal_returns_the_estimate():
     assert Schedule.linear().jump(0, -1, eta=1.0) == (1.0, 0.0, 0.0)
 
 
+def test_ddpm_is_the_loop_of_the_textbook():
+    schedule = Schedule.linear(steps=6, end=0.5)
+    noise = torch.randn(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x, gen = noise, torch.Generator().manual_seed(1)
+    for t in reversed(range(6)):
+        mean, variance = schedule.posterior_mean_variance(_half(x, None), x, torch.full((3,), t))
+        x = mean if t == 0 else mean + variance.sqrt() * torch.randn(3, 4, dtype=torch.float64, generator=gen)
+    assert torch.allclose(sample_ddpm(_half, noise, schedule, torch.Generator().manual_seed(1)), x, atol=1e-12)
+
+
 def ideal(schedule, mean, variance):
     """E[x_0 | x_t] for x_0 ~ N(mean, variance): the network that a perfect training would give."""
 

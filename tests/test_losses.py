@@ -211,10 +211,10 @@ def hands():
 
 def test_left_and_right_hands_of_one_batch_are_each_posed_by_their_own_model(hands):
     batch = random_batch((4, 4, 4))
-    batch = replace(batch, side=torch.tensor([1, 0, 1]))
+    batch = replace(batch, side=torch.tensor([1, 1, 0]))
     joints, vertices = posed_hands(batch.pose, batch.betas, batch.side, hands)
     assert joints.shape == (3, 4, 21, 3) and vertices.shape == (3, 4, 778, 3)
-    for b, side in enumerate(("right", "left", "right")):
+    for b, side in enumerate(("right", "right", "left")):
         alone = hands[side](batch.pose[b], batch.betas[b])
         assert torch.allclose(joints[b], alone.joints, atol=1e-5)
         assert torch.allclose(vertices[b], alone.vertices, atol=1e-5)

@@ -1,5 +1,7 @@
 """PointNet: a shape is a set of points, with a size and a hinge."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 
@@ -52,9 +54,13 @@ def test_every_input_is_heard(net, cloud, change):
 
 
 @pytest.mark.parametrize("change", [lambda p: 2 * p, lambda p: p + 0.1], ids=["size", "place"])
-def test_size_and_place_go_around_the_network(net, cloud, change):
+def test_size_and_place_go_around_the_network_and_not_through_it(net, cloud, change):
     points, *rest = cloud
     assert (net(points, *rest) - net(change(points), *rest)).abs().max() > 1e-3
+    deaf = deepcopy(net)
+    with torch.no_grad():
+        deaf.whole[0].weight[:, 32:36] = 0  # centroid and radius
+    assert torch.allclose(deaf(points, *rest), deaf(change(points), *rest), atol=1e-4)
 
 
 def test_a_cloud_of_one_place_is_harmless(net):
