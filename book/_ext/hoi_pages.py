@@ -43,8 +43,7 @@ def badges(app, page: str, found: dict) -> list[tuple[str, str]]:
         seconds = record and record["metrics"].get(f"seconds/{name}")
         if seconds:
             memory = record["metrics"][f"memory/{name}"]["value"] / 1000
-            hardware = record["hardware"]
-            where = hardware["gpu"] or f"{hardware['threads']} CPU threads"
+            where = record["hardware"]["gpu"] or f"{record['config']['reference_cores']} CPU cores"
             row.append(("time", f"{size}: {_duration(seconds['value'])}, {memory:.1f} GB on {where}"))
     row.append(("data", DATA.get(about["data"], f"data: {about['data']}")))
     if about.get("equations"):
