@@ -3,6 +3,7 @@
 import shutil
 import socket
 import sqlite3
+import subprocess
 import sys
 
 import numpy as np
@@ -210,3 +211,10 @@ def test_two_writers_share_a_store(tmp_path):
     two.put({"b": np.zeros((3, 2), np.float32)})
     assert set(one.get(["a", "b", "c"])) == {"a", "b"}
     assert one.get(["b"])["b"].shape == (3, 2)
+
+
+def test_importing_the_network_loads_no_language_library():
+    """Training needs torch, numpy, smplx and scipy; transformers is imported when a new sentence is read."""
+    code = "import sys, hoi_lib.denoiser, hoi_lib.losses; print('transformers' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
