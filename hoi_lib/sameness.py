@@ -8,16 +8,18 @@ one it did.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from numpy.typing import ArrayLike
 
 from hoi_lib.records import SAMENESS
 
 GRADES = SAMENESS
 DIFFERENT = "different"
+Numbers = np.ndarray | float | Sequence
 
 
-def grade(first: ArrayLike, second: ArrayLike, rtol: float = 1e-4, errors: float = 4.0) -> str:
+def grade(first: Numbers, second: Numbers, rtol: float = 1e-4, errors: float = 4.0) -> str:
     """The best grade of sameness between two results of one shape: an entry of :data:`GRADES`, or "different".
 
     *close* means that no number differs by more than ``rtol`` times the root mean square of the first result.

@@ -33,7 +33,8 @@ def draw(plot) -> np.ndarray:
 def _color(name: str) -> str:
     from hoi_lib.widgets import color_of
 
-    return "#24292f" if name == "ink" else color_of(name)
+    code = color_of(name)
+    return "#24292f" if code == "ink" else code
 
 
 def _line(axes, s) -> None:

@@ -25,7 +25,7 @@ needs_browser = pytest.mark.skipif(find_chromium() is None, reason="no chromium:
 def curve(k: int, sign: str = "+") -> Frame:
     """A wave of frequency ``k``."""
     y = np.sin(k * X) * (1 if sign == "+" else -1)
-    return Frame(Plot([Line(X, y, "hand", "wave"), Points([0.5], [y[25]], "noise")], xlabel="time"), f"k is {k}{sign}")
+    return Frame(Plot([Line(X, y, "truth", "wave"), Points([0.5], [y[25]], "noise")], xlabel="time"), f"k is {k}{sign}")
 
 
 def states(widget) -> dict:
