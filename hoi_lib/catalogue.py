@@ -80,10 +80,10 @@ def can(diameter: float, height: float) -> Solid:
 def bottle(diameter: float, height: float) -> Solid:
     """A bottle with a round shoulder, a slender neck and a screw cap."""
     r, h = diameter / 2, height / 2
-    neck, cap = r - 0.0125, r - 0.015
+    neck, cap, shoulder = r - 0.0125, r - 0.015, h - 0.29 * height - 0.008
     profile = fillet(
         [
-            (0.4 * r, -h + 0.003), (0.25 * r, -h), (0, -h), (0, h - 0.29 * height), (neck, h - 0.13 * height),
+            (0.4 * r, -h + 0.003), (0.25 * r, -h), (0, -h), (0, shoulder), (neck, shoulder + 0.16 * height),
             (neck, h - 0.026), (cap - 0.001, h - 0.0245), (cap, h), (r - 0.006, h),
         ],
         [0.003, 0.007, 0.5 * diameter, 0.04, 0.0005, 0.001, 0.002],
@@ -131,9 +131,9 @@ def hammer(length: float, head: float) -> Solid:
     s, x0, x1 = head / 0.1, -length / 2, length / 2 - 0.014 * head / 0.1
     shaft = interpolate(
         [
-            (x0, 0.0165 * s, 0.0135 * s), (x0 + 0.014, 0.0155 * s, 0.0125 * s), (x0 + 0.3 * length, 0.0168 * s, 0.0135 * s),
-            (x0 + 0.5 * length, 0.0135 * s, 0.0108 * s), (x0 + 0.66 * length, 0.0105 * s, 0.0088 * s),
-            (x1 + 0.0145 * s, 0.0108 * s, 0.009 * s),
+            (x0, 0.0165 * s, 0.0135 * s), (x0 + 0.014, 0.0155 * s, 0.0125 * s),
+            (x0 + 0.3 * length, 0.0168 * s, 0.0135 * s), (x0 + 0.5 * length, 0.0135 * s, 0.0108 * s),
+            (x0 + 0.66 * length, 0.0105 * s, 0.0088 * s), (x1 + 0.0145 * s, 0.0108 * s, 0.009 * s),
         ],
         26,
     )  # fmt: skip

@@ -11,7 +11,7 @@ import os
 import tempfile
 import zipfile
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from hoi_lib import random_shapes as _random_shapes
 from hoi_lib.catalogue import Hinge, Solid
 from hoi_lib.errors import MeshError, OutputError, StoreError
 from hoi_lib.rotations import axis_angle_to_matrix
+from hoi_lib.shapes import Surface
 
 if TYPE_CHECKING:
     from hoi_lib.distance import DistanceGrid, SurfaceQuery
@@ -140,15 +141,23 @@ class ObjectModel:
         """
         if isinstance(points, Tensor):
             return self._closest(points, angle)
-        return tuple(x.numpy() for x in self._closest(torch.from_numpy(np.ascontiguousarray(points)), angle))
+        array = np.ascontiguousarray(points)
+        array = array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
+        return tuple(x.numpy() for x in self._closest(torch.from_numpy(array), angle))
 
-    def grid(self, spacing: float = 0.002, margin: float = 0.03, part: int | None = None) -> DistanceGrid:
-        """Signed distance sampled every ``spacing`` metres, for solvers: of one ``part`` in its closed place, or of
-        the whole closed object."""
-        from hoi_lib.distance import SurfaceQuery, distance_grid
+    def grid(self, spacing: float = 0.002, margin: float = 0.03, part: int = 0) -> DistanceGrid:
+        """Signed distance to one part in its closed place, sampled every ``spacing`` metres for solvers.
 
-        queries = self._queries if part is None else self._queries[part : part + 1]
-        return distance_grid(SurfaceQuery([b for q in queries for b in q.surfaces()]), spacing, margin)
+        The grid covers the part's box and ``margin`` metres round it. For part 1 at a hinge angle, turn the points
+        back with :meth:`unhinge` first.
+        """
+        from hoi_lib.distance import distance_grid
+
+        return distance_grid(self._queries[part], spacing, margin)
+
+    def unhinge(self, points: Float[Tensor, "... 3"], angle: float | Array | Tensor) -> Float[Tensor, "... 3"]:
+        """Points (..., 3) turned back about the hinge by ``angle``: where part 1 is closed again, as they see it."""
+        return self._turn(points, -self._spread(points, angle))
 
     def save(self, path: str | os.PathLike) -> None:
         """Write everything, samples included, to one ``.npz``: first to a temporary name, then renamed."""
@@ -191,41 +200,53 @@ class ObjectModel:
     @cached_property
     def _queries(self) -> list[SurfaceQuery]:
         """One query per part, in order."""
-        from hoi_lib.distance import SurfaceQuery
+        from hoi_lib.distance import SurfaceQuery, is_simple
+        from hoi_lib.topology import bodies
 
         queries = []
         for part in range(1 if self.hinge is None else 2):
-            faces = self.faces[self.part[self.faces[:, 0]] == part]
-            queries.append(SurfaceQuery(_bodies(self.vertices, faces)))
+            solids = bodies(self.vertices, self.faces[self.part[self.faces[:, 0]] == part])
+            surfaces = [Surface(self.vertices, faces) for faces, _ in solids]
+            trusted = [closed and is_simple(s) for s, (_, closed) in zip(surfaces, solids, strict=True)]
+            queries.append(SurfaceQuery(surfaces, trusted))
         return queries
+
+    def _origin(self, like: Tensor) -> Tensor:
+        return torch.as_tensor(self.hinge.origin, dtype=like.dtype, device=like.device)
 
     def _turn(self, points: Tensor, angle: Tensor) -> Tensor:
         """Turn points (..., 3) about the hinge by angle (...)."""
-        origin = torch.as_tensor(self.hinge.origin, dtype=points.dtype, device=points.device)
         axis = torch.as_tensor(self.hinge.axis, dtype=points.dtype, device=points.device)
         turn = axis_angle_to_matrix(axis * angle[..., None])
-        return (turn @ (points - origin)[..., None])[..., 0] + origin
+        return (turn @ (points - self._origin(points))[..., None])[..., 0] + self._origin(points)
+
+    def _spread(self, points: Tensor, angle: float | Array | Tensor) -> Tensor:
+        """The angle as a tensor that broadcasts over points (..., 3), aligned with their leading axes."""
+        spread = torch.as_tensor(angle, dtype=points.dtype, device=points.device)
+        lead = points.shape[: spread.dim()]
+        if spread.dim() >= points.dim() or any(a not in (1, b) for a, b in zip(spread.shape, lead, strict=True)):
+            raise ValueError(
+                f"angle {tuple(spread.shape)} does not fit the leading axes of points {tuple(points.shape)}"
+            )
+        return spread.reshape(*spread.shape, *[1] * (points.dim() - 1 - spread.dim()))
 
     def _closest(self, points: Tensor, angle: float | Array | Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Nearest over the parts; the query points are turned back for part 1, and its answers forth."""
         best = None
         for part, query in enumerate(self._queries):
-            local = points
-            if part == 1 and angle is not None:
-                turn = torch.as_tensor(angle, dtype=points.dtype, device=points.device)
-                turn = turn.reshape(*turn.shape, *[1] * (points.dim() - 1 - turn.dim()))
-                local = self._turn(points, -turn)
+            turn = None if part == 0 or angle is None else self._spread(points, angle)
+            local = points if turn is None else self._turn(points, -turn)
             nearest, normal = (x.reshape(points.shape) for x in query(local.detach().reshape(-1, 3)))
             distance = ((local - nearest) * normal).sum(-1)
-            if part == 1 and angle is not None:
+            if turn is not None:
                 with torch.no_grad():
                     nearest = self._turn(nearest, turn)
-                    normal = self._turn(normal, turn) - self._turn(torch.zeros_like(normal), turn)
+                    normal = self._turn(normal + self._origin(normal), turn) - self._origin(normal)
             if best is not None:
                 closer = distance < best[0]
+                nearest = torch.where(closer[..., None], nearest, best[1])
+                normal = torch.where(closer[..., None], normal, best[2])
                 distance = torch.where(closer, distance, best[0])
-                nearest, normal = (
-                    torch.where(closer[..., None], a, b) for a, b in zip((nearest, normal), best[1:], strict=True)
-                )
             best = distance, nearest, normal
         return best
 
@@ -235,7 +256,7 @@ def catalogue() -> tuple[str, ...]:
     return tuple(f"{category}_{size}" for category in CATEGORIES for size in _catalogue.SIZES)
 
 
-@lru_cache(maxsize=None)
+@cache
 def load_object(name: str) -> ObjectModel:
     """The catalogue object of this name, or ``"shape_<seed>"`` for a random one; raises :class:`MeshError`."""
     kind, _, tail = name.rpartition("_")
@@ -266,14 +287,8 @@ def _model(name: str, category: str, solid: Solid) -> ObjectModel:
     )
 
 
-def _bodies(vertices: Array, faces: Array) -> list[tuple[Array, Array]]:
-    """One closed surface per connected piece of the mesh."""
-    used, local = np.unique(faces, return_inverse=True)
-    return [(vertices[used], local.reshape(-1, 3))]
-
-
 def _farthest_samples(vertices: Array, faces: Array, part: Array, count: int) -> tuple[Array, Array, Array]:
-    """``count`` points of the surface, spread by farthest-point sampling of sixteen times as many area-weighted ones."""
+    """``count`` points spread over the surface: farthest ones among sixteen times as many area-weighted samples."""
     rng = np.random.default_rng(0)
     corners = vertices[faces]
     cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])

@@ -222,7 +222,7 @@ def tube(
 
 
 def interpolate(keys: Sequence[Sequence[float]], count: int) -> Float[np.ndarray, "count K"]:
-    """``count`` rows along a smooth, never overshooting curve through the rows of ``keys``, whose first column rises."""
+    """``count`` rows on a smooth, never overshooting curve through the rows of ``keys``, whose first column rises."""
     from scipy.interpolate import PchipInterpolator
 
     table = np.asarray(keys, float)
@@ -257,13 +257,13 @@ def cleaned(surface: Surface, tolerance: float = 1e-7) -> Surface:
     return Surface(surface.vertices[first][used], compact.reshape(-1, 3).astype(np.int64))
 
 
-def _manifold(surface: Surface):  # noqa: ANN202 - a type of manifold3d, which is imported only where it is used
+def _manifold(surface: Surface):
     from manifold3d import Manifold, Mesh64
 
     vertices = np.ascontiguousarray(surface.vertices, np.float64)
     return Manifold(Mesh64(vertices, np.ascontiguousarray(surface.faces, np.uint64)))
 
 
-def _from_manifold(solid) -> Surface:  # noqa: ANN001
+def _from_manifold(solid) -> Surface:
     mesh = solid.simplify(2e-5).to_mesh64()
     return cleaned(Surface(np.array(mesh.vert_properties[:, :3]), np.array(mesh.tri_verts, np.int64)))
