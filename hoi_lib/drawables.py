@@ -37,22 +37,29 @@ def corner_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     Each neighbour counts by its area and by the angle between the two faces, fully up to 50°, not at all above 80°.
     Vertices at the same place count as one, whatever the file says.
     """
-    vertices, faces = np.asarray(vertices, float), np.asarray(faces, int)
-    corners = vertices[faces]
-    area = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    unit = area / np.maximum(np.linalg.norm(area, axis=1, keepdims=True), 1e-20)
-    place = _places(vertices)[faces].reshape(-1)
-    # list for every corner all corners at its place
+    faces = np.asarray(faces, int)
+    area, unit = _areas(vertices, faces)
+    mine, other = _meeting(_places(vertices)[faces].reshape(-1))
+    weight = np.clip(((unit[mine // 3] * unit[other // 3]).sum(1) - SHARP) / (SMOOTH - SHARP), 0, 1)
+    total = np.stack([np.bincount(mine, weight * area[other // 3, k], minlength=faces.size) for k in range(3)], -1)
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    return np.where(length > 1e-20, total / np.maximum(length, 1e-20), np.repeat(unit, 3, 0)).reshape(-1, 3, 3)
+
+
+def _areas(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each face its normal as long as twice its area, and of unit length, both (F, 3)."""
+    a, b, c = (np.asarray(vertices, float)[faces[:, k]] for k in range(3))
+    area = np.cross(b - a, c - a)
+    return area, area / np.maximum(np.linalg.norm(area, axis=1, keepdims=True), 1e-20)
+
+
+def _meeting(place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs of corners that meet at one place, each with itself too; ``place`` is a number per corner (3 F,)."""
     order, counts = np.argsort(place, kind="stable"), np.bincount(place)
     starts = np.cumsum(counts) - counts
     mine = np.repeat(np.arange(len(place)), counts[place])
     begin = np.cumsum(counts[place]) - counts[place]
-    other = order[starts[place][mine] + np.arange(len(mine)) - begin[mine]]
-    cosine = (unit[mine // 3] * unit[other // 3]).sum(1)
-    weight = np.clip((cosine - SHARP) / (SMOOTH - SHARP), 0, 1)
-    total = np.stack([np.bincount(mine, weight * area[other // 3, k], minlength=len(place)) for k in range(3)], -1)
-    length = np.linalg.norm(total, axis=1, keepdims=True)
-    return np.where(length > 1e-20, total / np.maximum(length, 1e-20), np.repeat(unit, 3, 0)).reshape(-1, 3, 3)
+    return mine, order[starts[place][mine] + np.arange(len(mine)) - begin[mine]]
 
 
 def _places(vertices: np.ndarray) -> np.ndarray:
@@ -114,23 +121,25 @@ def _end_normals(normals: np.ndarray, faces: np.ndarray, side: np.ndarray, pairs
 def parted(vertices: np.ndarray, faces: np.ndarray, crease: float = 55.0) -> tuple[np.ndarray, np.ndarray]:
     """Give each side of a sharp edge its own vertices, so that one normal per vertex shades it right.
 
-    Corners of faces that share a place are one vertex if smooth edges, which turn by less than ``crease`` degrees,
-    join them. Returns ``source`` (W,), the old number of each new vertex, and the new faces (F, 3).
+    Corners of faces that meet at a place become one vertex if their faces are less than ``crease`` degrees apart, or
+    are linked by others that are; a sliver goes with the largest face there. Returns ``source`` (W,), the old number
+    of each new vertex, and the new faces (F, 3).
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    vertices, faces = np.asarray(vertices, float), np.asarray(faces, int)
-    place = _places(vertices)[faces]
-    corners = vertices[faces]
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-20)
-    pairs, sides, _ = quartered(place, place.max(initial=0) + 1)
-    smooth = (sides[:, 1] >= 0) & ((normal[sides[:, 0]] * normal[sides[:, 1]]).sum(1) > np.cos(np.radians(crease)))
-    pairs, sides = pairs[smooth], sides[smooth]
-    ends = [3 * side[:, None] + (place[side][:, None] == pairs[..., None]).argmax(-1) for side in sides.T]
-    one, other = (e.reshape(-1) for e in ends)
-    links = coo_matrix((np.ones(len(one)), (one, other)), shape=(faces.size, faces.size))
+    faces = np.asarray(faces, int)
+    area, unit = _areas(vertices, faces)
+    size = np.repeat(np.linalg.norm(area, axis=1), 3)
+    place = _places(vertices)[faces].reshape(-1)
+    mine, other = _meeting(place)
+    largest = np.zeros(place.max(initial=-1) + 1)
+    np.maximum.at(largest, place, size)
+    thin = size < 0.02 * largest[place]
+    smooth = (unit[mine // 3] * unit[other // 3]).sum(1) > np.cos(np.radians(crease))
+    linked = np.where(thin[mine] | thin[other], thin[mine] & (size == largest[place])[other], smooth)
+    mine, other = mine[linked], other[linked]
+    links = coo_matrix((np.ones(len(mine)), (mine, other)), shape=(faces.size, faces.size))
     count, label = connected_components(links, directed=False)
     source = np.zeros(count, int)
     source[label] = faces.reshape(-1)

@@ -7,13 +7,20 @@ as a row of moments. The renderer itself is :mod:`hoi_lib.render`.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hoi_lib.drawables import Mesh, arrows, dots, joined, rods, skeleton
 from hoi_lib.render import BACKGROUND, VIEWS, Camera, camera, render
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from hoi_lib.scene import Scene
 
 __all__ = [
     "BACKGROUND",
@@ -24,6 +31,7 @@ __all__ = [
     "arrows",
     "camera",
     "dots",
+    "film_strip",
     "joined",
     "render",
     "rods",
@@ -57,6 +65,11 @@ COLORS = MappingProxyType(
 
 CYCLE = ("hand", "finger", "joint", "prediction", "contact", "penetration", "noise", "truth")
 
+PLOTLY_LOADER = (
+    "window.Plotly||document.write('<script src=\"'+(document.documentElement.dataset.content_root||'../../')"
+    "+'_static/plotly.min.js\"><\\/script>')"
+)
+
 
 def setup() -> None:
     """Set the house style of matplotlib and plotly; call it once at the top of a notebook.
@@ -67,13 +80,12 @@ def setup() -> None:
     import matplotlib as mpl
 
     mpl.rcParams.update(_style())
-    try:
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None and shell.has_trait("kernel"):  # a notebook, not a script or a terminal
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
         set_matplotlib_formats("retina")
-    except ImportError:  # no notebook around us
-        pass
-    _setup_plotly()
+    _setup_plotly(in_book=os.environ.get("HOI_BOOK") == "1")
 
 
 def _style() -> dict:
@@ -81,13 +93,13 @@ def _style() -> dict:
 
     return {
         "figure.facecolor": "white",
-        "figure.figsize": (6.4, 3.6),
+        "figure.figsize": (5.8, 3.4),
         "figure.dpi": 100,
         "savefig.dpi": 200,
         "savefig.bbox": "tight",
         "figure.constrained_layout.use": True,
-        "font.size": 11,
-        "axes.titlesize": 12,
+        "font.size": 12,
+        "axes.titlesize": 13,
         "axes.labelcolor": COLORS["ink"],
         "text.color": COLORS["ink"],
         "axes.edgecolor": "#8A8A8A",
@@ -107,13 +119,16 @@ def _style() -> dict:
     }
 
 
-def _setup_plotly() -> None:
-    if os.environ.get("HOI_BOOK") != "1":
-        return
+def _setup_plotly(in_book: bool) -> None:
     try:
+        import plotly.graph_objects as go
         import plotly.io as pio
         from plotly.io.base_renderers import MimetypeRenderer
-    except ImportError:
+    except ImportError:  # a small install, without the book's figures
+        return
+    pio.templates["hoi"] = go.layout.Template(layout=_plotly_layout())
+    pio.templates.default = "plotly_white+hoi"
+    if not in_book:
         return
     from IPython.display import HTML, display
 
@@ -134,39 +149,77 @@ def _setup_plotly() -> None:
 
     pio.renderers["book"] = Book()
     pio.renderers.default = "book"
-    display(HTML('<script src="../../_static/plotly.min.js"></script>'))
+    display(HTML(f"<script>{PLOTLY_LOADER}</script>"))
+
+
+def _plotly_layout() -> dict:
+    axis = {"gridcolor": "#E6E4DF", "zerolinecolor": "#C9C6BF", "linecolor": "#8A8A8A", "ticks": "outside"}
+    solid = {"backgroundcolor": COLORS["background"], "gridcolor": "#E6E4DF", "zerolinecolor": "#C9C6BF"}
+    return {
+        "font": {"family": "system-ui, sans-serif", "size": 14, "color": COLORS["ink"]},
+        "colorway": [COLORS[c] for c in CYCLE],
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "margin": {"l": 50, "r": 15, "t": 45, "b": 45},
+        "xaxis": axis,
+        "yaxis": axis,
+        "scene": {"xaxis": solid, "yaxis": solid, "zaxis": solid, "aspectmode": "data"},
+        "legend": {"orientation": "h", "y": 1.08, "x": 0},
+        "hoverlabel": {"font": {"size": 13}},
+    }
 
 
 def show(
     panels: Sequence,
     titles: Sequence[str] | None = None,
-    views: Sequence | None = None,
+    views: str | Sequence | None = None,
     columns: int | None = None,
     size: float = 2.6,
     pixels: int = 420,
     shadow: bool = True,
     zoom: float = 1.0,
-):
-    """Draw each panel (a Mesh, a list of them, or a picture) and return one matplotlib figure.
+) -> Figure:
+    """Draw each panel (a Mesh, a list of them, or a picture (H, W, 3)) and return one matplotlib figure.
 
-    ``views`` is one view for all panels or one per panel; ``size`` is the side of a panel in inches, ``pixels`` its
-    side in pixels; ``columns`` defaults to at most four.
+    ``views`` is one view for all panels or a list of one per panel; ``size`` is the side of a panel in inches,
+    ``pixels`` its side in pixels; ``columns`` defaults to at most three, so that titles stay legible on a phone.
     """
     import matplotlib.pyplot as plt
 
     panels = list(panels)
-    columns = columns or min(len(panels), 4)
+    columns = columns or min(len(panels), 3)
     rows = -(-len(panels) // columns)
-    one = views is None or isinstance(views, str) or np.isscalar(views[0])
-    views = [views or "three_quarter"] * len(panels) if one else list(views)
-    figure, axes = plt.subplots(rows, columns, figsize=(size * columns, size * rows * 1.1), squeeze=False)
+    one = views is None or isinstance(views, str | tuple)
+    each = [views or "three_quarter"] * len(panels) if one else list(views)
+    height = size * rows * (1.12 if titles is not None else 1.0)
+    figure, axes = plt.subplots(rows, columns, figsize=(size * columns, height), squeeze=False)
     for k, axis in enumerate(axes.flat):
         axis.axis("off")
-        if k < len(panels):
-            picture = panels[k]
-            if not isinstance(picture, np.ndarray):
-                picture = render(picture, views[k], (pixels, pixels), shadow=shadow, zoom=zoom)
-            axis.imshow(picture, interpolation="lanczos")
-            if titles is not None:
-                axis.set_title(titles[k], fontsize=11)
+        if k >= len(panels):
+            continue
+        picture = panels[k]
+        if not isinstance(picture, np.ndarray):
+            picture = render(picture, each[k], (pixels, pixels), shadow=shadow, zoom=zoom)
+        axis.imshow(picture, interpolation="lanczos")
+        if titles is not None:
+            axis.set_title(titles[k])
     return figure
+
+
+def film_strip(
+    scene: Scene,
+    frames: Sequence[int] | int = 5,
+    view: str | tuple = "three_quarter",
+    size: tuple[int, int] = (360, 360),
+    zoom: float = 1.0,
+) -> np.ndarray:
+    """A motion as one wide picture (H, n W, 3) uint8: the same eye looks at each of ``frames``.
+
+    A number instead of a list takes that many frames, evenly spaced from the first to the last.
+    """
+    if isinstance(frames, int):
+        frames = np.linspace(0, scene.frames - 1, frames).round().astype(int).tolist()
+    moments = [scene.meshes(frame) for frame in frames]
+    points = np.concatenate([np.asarray(m.vertices) for meshes in moments for m in meshes])
+    eye = camera(points, view, size, zoom)
+    return np.concatenate([render(m, size=size, eye=eye, ground=scene.ground) for m in moments], axis=1)

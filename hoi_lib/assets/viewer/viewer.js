@@ -117,48 +117,53 @@
 
   // ---------------------------------------------------------------- stage
 
-  // light that does not change: a warm key from the upper left, a weak second one, sky and ground
+  // Soft light: a window of ten lamps to the upper left of the first view, each with its own blurred shadows, so that
+  // their sum has the wide penumbra of an overcast day; and a haze, cool from above and warm from below.
+  const WINDOW = Array.from({ length: 10 }, (_, k) => [0.36 * Math.sqrt((k + 0.5) / 10), k * Math.PI * (3 - Math.sqrt(5))]);
+
   function light(world, header, azimuth) {
     const low = new T.Vector3(...header.low), high = new T.Vector3(...header.high);
-    const centre = low.clone().add(high).multiplyScalar(0.5), radius = low.distanceTo(high) / 2;
-    const turn = (x, y, z) => new T.Vector3(x, y, z).normalize().applyAxisAngle(new T.Vector3(0, 0, 1), azimuth).multiplyScalar(3 * radius).add(centre);
-    for (const [place, color, power, blur] of [[turn(-0.55, -0.5, 1), 0xfff3e2, 2.0, 6], [turn(0.5, -0.2, 1.4), 0xe6f0ff, 0.75, 14]]) {
-      const lamp = new T.DirectionalLight(color, power);
-      lamp.position.copy(place);
+    const centre = low.clone().add(high).multiplyScalar(0.5), radius = low.distanceTo(high) / 2, up = new T.Vector3(0, 0, 1);
+    const above = new T.Color(0); // light that falls on level ground
+    const power = 3.0 / WINDOW.length, main = new T.Vector3(-0.45, -0.45, 1).normalize(), side = new T.Vector3(1, -1, 0).normalize();
+    for (const [reach, turn] of WINDOW) {
+      const lamp = new T.DirectionalLight(0xfff6ea, power);
+      const way = side.clone().applyAxisAngle(main, turn).multiplyScalar(reach).add(main).normalize();
+      lamp.position.copy(way.applyAxisAngle(up, azimuth)).multiplyScalar(3 * radius).add(centre);
       lamp.target.position.copy(centre);
       lamp.castShadow = true;
-      lamp.shadow.mapSize.set(1024, 1024);
-      lamp.shadow.radius = blur;
-      lamp.shadow.blurSamples = 16;
-      lamp.shadow.normalBias = radius / 400;
+      lamp.shadow.mapSize.set(320, 320);
+      lamp.shadow.radius = 6;
+      lamp.shadow.blurSamples = 10;
+      lamp.shadow.normalBias = radius / 250;
       lamp.shadow.bias = -0.0005;
-      Object.assign(lamp.shadow.camera, { left: -1.5 * radius, right: 1.5 * radius, top: 1.5 * radius, bottom: -1.5 * radius, near: radius, far: 6 * radius });
+      Object.assign(lamp.shadow.camera, { left: -radius, right: radius, top: radius, bottom: -radius, near: 1.5 * radius, far: 5 * radius });
       world.add(lamp, lamp.target);
+      above.add(lamp.color.clone().multiplyScalar(power * way.z));
     }
-    const sky = new T.HemisphereLight(0xeef3ff, 0xd8c6b2, 1.35);
-    sky.position.set(0, 0, 1);
-    world.add(sky);
-    return { centre, radius };
+    const haze = new T.HemisphereLight(0xf4f7ff, 0xe2cdb8, 1.05);
+    haze.position.copy(up);
+    world.add(haze);
+    above.add(haze.color.clone().multiplyScalar(haze.intensity)).multiplyScalar(1 / Math.PI);
+    return { centre, radius, above };
   }
 
-  // a disc of ground that fades out, and the shadow on it
-  function floor(world, header, centre, radius) {
+  // a disc of ground that fades into the page: lit to the page's own colour, darker in the shadows
+  function floor(world, header, { centre, radius }) {
     const canvas = document.createElement("canvas");
     canvas.width = canvas.height = 256;
-    const pen = canvas.getContext("2d"), glow = pen.createRadialGradient(128, 128, 8, 128, 128, 128);
-    glow.addColorStop(0, "rgba(255,255,255,1)");
-    glow.addColorStop(1, "rgba(255,255,255,0)");
-    pen.fillStyle = glow;
+    const pen = canvas.getContext("2d"), fade = pen.createRadialGradient(128, 128, 30, 128, 128, 128);
+    fade.addColorStop(0, "rgb(255,255,255)");
+    fade.addColorStop(1, "rgb(0,0,0)");
+    pen.fillStyle = fade;
     pen.fillRect(0, 0, 256, 256);
-    const disc = new T.CircleGeometry(3.2 * radius, 64);
-    const ground = new T.Mesh(disc, new T.MeshBasicMaterial({ map: new T.CanvasTexture(canvas), transparent: true, depthWrite: false }));
-    const shadow = new T.Mesh(disc, new T.ShadowMaterial({ opacity: 0.3 }));
-    shadow.receiveShadow = true;
+    const material = new T.MeshLambertMaterial({ alphaMap: new T.CanvasTexture(canvas), transparent: true, depthWrite: false });
+    const ground = new T.Mesh(new T.CircleGeometry(4 * radius, 64), material);
     ground.position.set(centre.x, centre.y, header.ground - 0.002 * radius);
-    shadow.position.set(centre.x, centre.y, header.ground - 0.001 * radius);
-    ground.renderOrder = -2; shadow.renderOrder = -1;
-    world.add(ground, shadow);
-    return { ground, shadow };
+    ground.receiveShadow = true;
+    ground.renderOrder = -1;
+    world.add(ground);
+    return ground;
   }
 
   class Stage {
@@ -167,15 +172,15 @@
       this.canvas = document.createElement("canvas");
       this.canvas.className = "hoi-viewer-canvas";
       this.renderer = new T.WebGLRenderer({ canvas: this.canvas, antialias: true, alpha: true });
-      this.renderer.shadowMap.enabled = true;
-      this.renderer.shadowMap.type = T.VSMShadowMap;
+      Object.assign(this.renderer.shadowMap, { enabled: true, type: T.VSMShadowMap, autoUpdate: false });
       this.world = new T.Scene();
       this.camera = new T.PerspectiveCamera(header.field, 1, 0.01, 100);
       this.camera.up.set(0, 0, 1);
       const eye = new T.Vector3(...header.eye), target = new T.Vector3(...header.target);
       const away = eye.clone().sub(target);
-      const { centre, radius } = light(this.world, header, Math.atan2(away.x, -away.y));
-      this.floor = floor(this.world, header, centre, radius);
+      this.light = light(this.world, header, Math.atan2(away.x, -away.y));
+      this.floor = floor(this.world, header, this.light);
+      const { radius } = this.light;
       this.home = { target, away };
       this.tracks = header.tracks.map((t) => ("poses" in t ? new RigidTrack(t, arrays) : new SoftTrack(t, arrays, header.frames)));
       this.tracks.forEach((t) => this.world.add(t.mesh));
@@ -222,12 +227,12 @@
         t.mesh.visible = !visible || Boolean(visible[frame]);
         if (t.mesh.visible) t.show(frame);
       });
+      this.renderer.shadowMap.needsUpdate = true;
     }
     draw() {
-      const night = isDark(this.canvas);
-      this.floor.ground.material.color.set(night ? 0x2a2f36 : 0xffffff);
-      this.floor.ground.material.opacity = night ? 0.9 : 0.75;
-      this.floor.shadow.material.opacity = night ? 0.5 : 0.26;
+      const page = isDark(this.canvas) ? 0x23272d : 0xfbfaf7;
+      const { color } = this.floor.material.color.set(page) && this.floor.material, { above } = this.light;
+      color.setRGB(color.r / above.r, color.g / above.g, color.b / above.b);
       this.renderer.render(this.world, this.camera);
     }
     close() {
