@@ -57,9 +57,9 @@ function (key, data) {
   };
 
   function frameOf(panel, axes) {
-    const width = Math.max(240, panel.clientWidth || 480);
+    const width = Math.min(Math.max(240, panel.clientWidth || 480), axes.equal ? 460 : 1200);
     const height = Math.round(Math.min(width * (axes.equal ? 0.9 : 0.62), axes.equal ? 380 : 320));
-    const svg = shape(panel, "svg", { viewBox: `0 0 ${width} ${height}`, height, "aria-hidden": "true" });
+    const svg = shape(panel, "svg", { viewBox: `0 0 ${width} ${height}`, height, style: `max-width:${width}px`, "aria-hidden": "true" });
     const box = { left: axes.ylabel ? 58 : 42, right: width - 10, top: axes.title ? 26 : 10, bottom: height - (axes.xlabel ? 40 : 24) };
     let [xlim, ylim] = [axes.xlim, axes.ylim];
     if (axes.equal) {
