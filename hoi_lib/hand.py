@@ -1,16 +1,17 @@
 """A hand from 99 numbers: shape, pose blend shapes, kinematic chain, linear skinning.
 
-Shapes: ``...`` any leading axes, 16 joints in MANO's order (wrist; index, middle, pinky, ring, thumb, each from palm to
-tip), 21 joints with the tips (index, middle, pinky, ring, thumb excepted: thumb first, see :data:`TIPS`), V = 778
-vertices, 10 betas. Metres, radians. Rotation matrices go in, absolute and never through axis-angle. smplx is the oracle
-in the tests; this file adds what a training loop needs: a path to the joints that never touches the mesh, and vertices
-on demand.
+Shapes: ``...`` any leading axes; 16 joints in MANO's order, the wrist, then index, middle, pinky, ring and thumb, each
+from palm to tip; 21 joints with the five tips after them in the same order of fingers; V = 778 vertices; 10 betas.
+Metres, radians. Rotation matrices go in, absolute and never through axis-angle. smplx is the oracle in the tests; this
+file adds what a training loop needs: a path to the joints that never touches the mesh, and vertices on demand.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hoi_lib.errors import HandFileError
+from hoi_lib.manofile import find, read
 from hoi_lib.motion import HandTrack, pack_pose, unpack_pose
 from hoi_lib.rotations import axis_angle_to_matrix
 from hoi_lib.standin import ASSET, mirrored
@@ -37,15 +39,6 @@ class HandOutput(NamedTuple):
 
     vertices: Tensor
     joints: Tensor
-
-
-class Skinning(NamedTuple):
-    """The non-zero skinning weights sorted by joint: entry i moves vertex ``vertex[i]`` with ``weight[i]``; the first
-    ``sizes[0]`` entries belong to joint 0, and so on."""
-
-    vertex: Tensor
-    weight: Tensor
-    sizes: list[int]
 
 
 class HandModel(nn.Module):
@@ -65,7 +58,7 @@ class HandModel(nn.Module):
         self.register_buffer("faces", faces)
         self.register_buffer("wrist_loop", torch.as_tensor(boundary_loop(data["f"].astype(np.int64))))
         self.register_buffer("closed_faces", torch.cat([faces, _cap_faces(self.wrist_loop, len(data["v_template"]))]))
-        regressor = _dense(data["J_regressor"])
+        regressor = np.asarray(data["J_regressor"])
         flexion, abduction = flexion_axes(side), abduction_axes(side)
         tables = {
             "template": data["v_template"],
@@ -100,14 +93,12 @@ class HandModel(nn.Module):
         The leading axes of ``betas`` must be the first leading axes of ``rotations`` (one shape per clip serves all
         its frames) or broadcast against them. With ``vertex_ids`` only those vertices are skinned, in that order.
         """
-        tips = self.tip_ids
-        wanted = tips if vertex_ids is None else torch.cat([vertex_ids.to(tips.device), tips])
-        table = self._table(None if vertex_ids is None else wanted, rotations.dtype)
-        moved, joints = self._skin(rotations, betas, None if vertex_ids is None else wanted, table)
-        tip = moved[..., tips, :] if vertex_ids is None else moved[..., -5:, :]
-        vertices = moved if vertex_ids is None else moved[..., :-5, :]
+        ids = None if vertex_ids is None else torch.cat([vertex_ids.to(self.tip_ids.device), self.tip_ids])
+        vertices, joints = self._skin(rotations, betas, ids)
+        tips = vertices[..., self.tip_ids, :] if ids is None else vertices[..., -5:, :]
+        vertices = vertices if ids is None else vertices[..., :-5, :]
         shift = transl[..., None, :]
-        return HandOutput(vertices + shift, torch.cat([joints, tip], -2) + shift)
+        return HandOutput(vertices + shift, torch.cat([joints, tips], -2) + shift)
 
     def joints(
         self,
@@ -116,8 +107,7 @@ class HandModel(nn.Module):
         betas: Float[Tensor, "... 10"] | None = None,
     ) -> Float[Tensor, "... 21 3"]:
         """The 21 joints alone: the chain, and five skinned vertices for the tips."""
-        table = self._table(self.tip_ids, rotations.dtype)
-        tips, joints = self._skin(rotations, betas, self.tip_ids, table)
+        tips, joints = self._skin(rotations, betas, self.tip_ids)
         return torch.cat([joints, tips], -2) + transl[..., None, :]
 
     def rest_wrist(self, betas: Float[Tensor, "... 10"] | None = None) -> Float[Tensor, "... 3"]:
@@ -147,26 +137,24 @@ class HandModel(nn.Module):
         found["palm"] = torch.nonzero((normals @ down > 0.6) & (owner == 0) & ahead)[:, 0]
         return found
 
-    def _table(self, ids: Tensor | None, dtype: torch.dtype) -> Skinning:
-        weights = (self.weights if ids is None else self.weights[ids]).to(dtype)
-        joint, vertex = torch.nonzero(weights.T, as_tuple=True)
-        return Skinning(vertex, weights[vertex, joint], torch.bincount(joint, minlength=JOINTS).tolist())
-
-    def _skin(self, rotations, betas, ids, table: Skinning) -> tuple[Tensor, Tensor]:
+    def _skin(self, rotations: Tensor, betas: Tensor | None, ids: Tensor | None) -> tuple[Tensor, Tensor]:
         """Skinned vertices ``ids`` (all when None) and the 16 joints, both without the translation."""
         lead, dtype = rotations.shape[:-3], rotations.dtype
-        rest, joints = self._shaped(betas, ids, lead, dtype)  # (N or 1, v, 3), (N or 1, 16, 3)
-        rotations = rotations.reshape(-1, JOINTS, 3, 3)
-        turn, place = self._chain(rotations, joints)  # (N, 16, 3, 3), (N, 16, 3)
+        rest, joints = self._shaped(betas, ids, lead, dtype)  # (n or 1, v, 3), (n or 1, 16, 3)
+        rotations = rotations.reshape(-1, JOINTS, 3, 3)  # n: all leading axes in one
+        turn, place = self._chain(rotations, joints)  # (n, 16, 3, 3), (n, 16, 3)
         posedirs = (self.posedirs if ids is None else self.posedirs[ids]).to(dtype).flatten(0, 1)  # (3 v, 135)
-        bend = (rotations[:, 1:] - torch.eye(3, dtype=dtype, device=rotations.device)).flatten(1)  # (N, 135)
+        bend = (rotations[:, 1:] - torch.eye(3, dtype=dtype, device=rotations.device)).flatten(1)  # (n, 135)
         vertices = rest + (bend @ posedirs.T).unflatten(1, (-1, 3))
         shift = place - (turn @ joints[..., None])[..., 0]
-        moved = _blend(vertices, turn, shift, table)
+        weights = (self.weights if ids is None else self.weights[ids]).to(dtype)
+        moved = _blend(vertices, weights, turn, shift)
         return moved.reshape(*lead, -1, 3), place.reshape(*lead, JOINTS, 3)
 
-    def _shaped(self, betas, ids, lead, dtype) -> tuple[Tensor, Tensor]:
-        """Rest vertices and joints of a shape, flattened to (N, ·, 3), or (1, ·, 3) without betas."""
+    def _shaped(
+        self, betas: Tensor | None, ids: Tensor | None, lead: torch.Size, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        """Rest vertices and joints of a shape, flattened to (n, ·, 3), or (1, ·, 3) without betas."""
         template = (self.template if ids is None else self.template[ids]).to(dtype)
         rest_joints = self.rest_joints.to(dtype)
         if betas is None:
@@ -193,14 +181,10 @@ class HandModel(nn.Module):
         return torch.stack(turn, 1), torch.stack(place, 1)
 
 
-def _blend(vertices: Tensor, turn: Tensor, shift: Tensor, table: Skinning) -> Tensor:
-    """Σⱼ w_vj (Rⱼ v + tⱼ), joint by joint over the vertices that it moves; no matrix per vertex is ever built."""
-    pieces = []
-    for j, ids in enumerate(table.vertex.split(table.sizes)):
-        if len(ids):
-            pieces.append(vertices[:, ids] @ turn[:, j].transpose(-1, -2) + shift[:, j, None])
-    moved = torch.cat(pieces, 1) * table.weight[:, None]
-    return torch.zeros_like(vertices).index_add(1, table.vertex, moved)
+def _blend(vertices: Tensor, weights: Tensor, turn: Tensor, shift: Tensor) -> Tensor:
+    """Σⱼ w_vj (Rⱼ v + tⱼ), with the twelve numbers of each vertex's matrix from one product; (n, v, 3)."""
+    matrices = (weights @ torch.cat([turn, shift[..., None]], -1).flatten(2)).unflatten(2, (3, 4))
+    return (matrices[..., :3] @ vertices[..., None])[..., 0] + matrices[..., 3]
 
 
 def _line_up(betas: Tensor, lead: torch.Size) -> Tensor:
@@ -240,29 +224,36 @@ def load_hand(
 
 @lru_cache(maxsize=8)
 def _load(side: str, source: str | None, tips: str, fix_left_shapedirs: bool) -> HandModel:
-    if source is None:
-        with np.load(ASSET) as file:
-            data = dict(file)
-        return HandModel(mirrored(data) if side == "left" else data, side, tips)
-    from hoi_lib.manofile import find, read
-
-    data = read(find(source, side))
-    if side == "left" and fix_left_shapedirs:
-        right = read(find(source, "right"))["shapedirs"]
-        same_sign = (data["shapedirs"][:, 0] * right[:, 0]).sum() > 0
-        if same_sign:
+    data = hand_data(side, source)
+    if side == "left" and fix_left_shapedirs and source is not None:
+        right = hand_data("right", source)["shapedirs"]
+        if (data["shapedirs"][:, 0] * right[:, 0]).sum() > 0:  # the same sign: not mirrored
             data["shapedirs"] = data["shapedirs"] * np.array([-1.0, 1.0, 1.0])[:, None]
     return HandModel(data, side, tips)
 
 
-def _dense(matrix) -> np.ndarray:
-    return np.asarray(matrix.todense() if hasattr(matrix, "todense") else matrix)
+def hand_data(side: str = "right", source: str | Path | None = None) -> dict[str, np.ndarray]:
+    """The arrays of one side under MANO's keys, from a folder or, when that is None, of the stand-in."""
+    if source is not None:
+        return read(find(source, side))
+    with np.load(ASSET) as file:
+        data = dict(file)
+    return mirrored(data) if side == "left" else data
+
+
+def smplx_layer(side: str = "right", source: str | Path | None = None) -> nn.Module:
+    """The same hand as a ``smplx.MANOLayer``, the oracle of the tests, made without its message on the console."""
+    from smplx import MANOLayer
+    from smplx.utils import Struct
+
+    with redirect_stdout(io.StringIO()):
+        return MANOLayer("", data_struct=Struct(**hand_data(side, source)), is_rhand=side == "right")
 
 
 def _content_hash(data: dict) -> str:
     digest = hashlib.sha256()
     for key in ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights"):
-        digest.update(np.ascontiguousarray(np.round(np.asarray(_dense(data[key]), np.float64), 9)).tobytes())
+        digest.update(np.ascontiguousarray(np.round(data[key].astype(np.float64), 9)).tobytes())
     return digest.hexdigest()
 
 

@@ -6,12 +6,11 @@ The mesh and the skeleton come from :mod:`hoi_lib.standin_mesh` (millimetres); e
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from hoi_lib.manofile import write_npz
 from hoi_lib.standin_mesh import HandMesh, build_mesh, mean_of_neighbours
 from hoi_lib.standin_skeleton import FINGERS, PARENTS, axes, skeleton, turn
 from hoi_lib.standin_skeleton import joints as rest_joints
@@ -286,13 +285,17 @@ def mirrored(hand: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def write(path: Path = ASSET) -> Path:
-    """Build the hand and write it to ``path`` in one step; returns the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as part:
-        np.savez_compressed(part, **build())
-    os.chmod(part.name, 0o644)
-    os.replace(part.name, path)
+    """Build the hand and write it to ``path``, whole or not at all; returns the path."""
+    write_npz(path, build())
     return path
+
+
+def export(folder: str | Path) -> Path:
+    """Write MANO_RIGHT.npz and MANO_LEFT.npz of the stand-in, for smplx (``ext="npz"``) or HOI_MANO_DIR."""
+    right = build()
+    for side, hand in (("RIGHT", right), ("LEFT", mirrored(right))):
+        write_npz(Path(folder) / f"MANO_{side}.npz", hand)
+    return Path(folder)
 
 
 if __name__ == "__main__":
