@@ -67,6 +67,7 @@ LABELS = {
 COLUMNS = {"": "model", "truth/": "truth", "mean_object/": "mean hand, object", "mean_world/": "mean hand, world"}
 
 
+OF_TRUTH = ("cr", "cr_contact", "cr_1024", "pen", "pen_contact")  # its errors against itself are 0
 PER_VERB = ("cr", "pen", "mpjpe")
 TOUCH = ("distance_L", "depth_L", "sparse_L")
 
@@ -112,10 +113,11 @@ def evaluate(
     seeds = [seed] if isinstance(seed, int) else list(seed)
     samples = chosen_samples(store, split, denoiser.config.points, limit)
     judge = Judge(samples, store, progress)
-    found = {"truth/": [judge.scores(judge.truth)]}
+    found = {"truth/": [{k: v for k, v in judge.scores(judge.truth).items() if k in OF_TRUTH}]}
     for prefix, poses in mean_hands(store.subset("train"), samples).items():
         found[prefix] = [judge.scores(judge.measure(poses, COLUMNS[prefix]))]
-    found[""] = [judge.scores(judge.measure(_generate(denoiser, samples, s, steps, batch, progress))) for s in seeds]
+    made = (_generate(denoiser, samples, s, steps, batch, progress) for s in seeds)
+    found[""] = [judge.scores(judge.measure(poses, COLUMNS[""])) for poses in made]
     record = records.new(
         f"{Path(run).name if not isinstance(run, Denoiser) else 'denoiser'}, {split}",
         config={

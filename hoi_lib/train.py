@@ -30,6 +30,7 @@ from hoi_lib.encoders import load_encoder
 from hoi_lib.errors import CheckpointError, ConfigError, StoreError
 from hoi_lib.feed import Feed, Posed, generator
 from hoi_lib.hand import HandModel, load_hand
+from hoi_lib.losses import LOSSES
 from hoi_lib.metrics import spread_vertices
 from hoi_lib.motion import SIDES, Batch
 from hoi_lib.objective import Objective
@@ -228,11 +229,12 @@ class Trainer:
         if self.main:
             self.average.denoiser.save_pretrained(folder)
         self.accelerator.wait_for_everyone()
-        last = {name: (curve["value"][-1], name.startswith("validation")) for name, curve in self.curves.items()}
-        found = {
-            f"loss/{name}": records.metric(v, len(self.validation if held else self.feed))
-            for name, (v, held) in last.items()
-        }
+        found = {}
+        for name, curve in self.curves.items():
+            group, _, term = name.partition("/")
+            unit = LOSSES[term].unit if term in LOSSES else ""
+            count = len(self.validation if group == "validation" else self.feed)
+            found[f"loss/{name}"] = records.metric(curve["value"][-1], count, unit)
         if self.main and self.validation and self.config.evaluation:
             found |= self._evaluation()
         gpu = self.accelerator.device.type != "cpu"

@@ -35,6 +35,8 @@ TINY = TrainConfig(
     tensorboard=False,
 )
 
+EVEN = replace(TINY, frames=12, steps=1, denoiser=replace(TINY.denoiser, dropout=0.0, condition_dropout=0.0))
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
@@ -204,15 +206,45 @@ def test_the_loss_falls(store, tmp_path):
 
 def test_shares_of_a_batch_add_up_to_the_whole(store, tmp_path):
     """Four shares of one give the gradient of a batch of four, as all samples are cut to the same length."""
-    plain = replace(TINY, frames=12, steps=1, denoiser=replace(TINY.denoiser, dropout=0.0, condition_dropout=0.0))
-    gradients = []
     for parts in (1, 4):
-        train(replace(plain, accumulation=parts), store, tmp_path / str(parts), progress=False)
-        moments = checkpoints.latest(tmp_path / str(parts) / "checkpoints")["optimizer"]["state"]
-        gradients.append(torch.cat([m["exp_avg"].flatten() for m in moments.values()]))
-    whole, shares = gradients
-    assert whole.norm() > 1e-3
-    assert (whole - shares).norm() < 1e-4 * whole.norm()
+        train(replace(EVEN, accumulation=parts), store, tmp_path / str(parts), progress=False)
+    whole, shares = _gradient(tmp_path / "1"), _gradient(tmp_path / "4")
+    assert whole.norm() > 1e-3 and (whole - shares).norm() < 1e-4 * whole.norm()
+
+
+SHARED = """
+import sys
+sys.path.insert(0, {tests!r})
+from tiny_store import use_word_hashes
+use_word_hashes(setattr)
+import test_train as t
+from hoi_lib.data.store import load
+t.train(t.EVEN, load({store!r}), {out!r}, progress=False)
+"""
+
+
+def test_two_processes_take_the_step_of_one(store, tmp_path):
+    script = tmp_path / "shared.py"
+    script.write_text(
+        SHARED.format(tests=str(Path(__file__).parent), store=str(store.folder), out=str(tmp_path / "two"))
+    )
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(launch, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    train(EVEN, store, tmp_path / "one", progress=False)
+    one, two = _gradient(tmp_path / "one"), _gradient(tmp_path / "two")
+    assert one.norm() > 1e-3 and (one - two).norm() < 1e-4 * one.norm()
+    losses = [
+        records.load(tmp_path / run / "record.json")["curves"]["training/total"]["value"] for run in ("one", "two")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def _gradient(out):
+    """The first moments of the optimiser after one step: a tenth of the (clipped) gradient."""
+    moments = checkpoints.latest(Path(out) / "checkpoints")["optimizer"]["state"]
+    return torch.cat([m["exp_avg"].flatten() for m in moments.values()])
 
 
 def _fresh(config):
