@@ -94,7 +94,8 @@ def joint_regressor(vertices: np.ndarray, joints: np.ndarray, nearest: int = 24)
     nearest vertices that sum to 1 and reproduce the joint exactly."""
     rows = np.zeros((len(joints), len(vertices)))
     for row, joint in zip(rows, joints, strict=True):
-        ids = np.argsort(np.linalg.norm(vertices - joint, axis=1), kind="stable")[:nearest]
+        distance = np.round(np.linalg.norm(vertices - joint, axis=1), 7)  # equal on either side of a finger
+        ids = np.argsort(distance, kind="stable")[:nearest]
         constraints = np.vstack([(vertices[ids] - joint).T * 100, np.ones(nearest)])
         plain = np.full(nearest, 1 / nearest)
         missing = np.array([0, 0, 0, 1.0]) - constraints @ plain
