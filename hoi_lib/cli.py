@@ -131,8 +131,9 @@ def train(folder: Path | None, preset: str, settings: tuple[str, ...], out: Path
     from hoi_lib.train import train as run
 
     size = profiles.get(profile)
+    config = config_for(preset, size, dict(_setting(s) for s in settings))
     store = datasets.load(folder) if folder else datasets.default(size)
-    record = run(config_for(preset, size, dict(_setting(s) for s in settings)), store, out, resume=resume)
+    record = run(config, store, out, resume=resume)
     click.echo(f"trained in {record['wall_time_s'] / 60:.1f} minutes: {out}")
 
 
@@ -148,7 +149,9 @@ def evaluate(run: Path, folder: Path | None, split: str, seed: int, path: Path |
     from hoi_lib import data as datasets
     from hoi_lib.evaluate import evaluate as measure
     from hoi_lib.evaluate import format_table
+    from hoi_lib.generate import load_denoiser
 
+    load_denoiser(run)
     store = datasets.load(folder) if folder else datasets.default()
     record = measure(run, store, split=split, seed=seed, out=path or run / f"evaluation_{split}.json")
     click.echo(format_table(record))

@@ -96,7 +96,7 @@ class Scene:
     """Surfaces that move together for L frames; ``contact`` maps a name to the frames (L,) in which it touches."""
 
     tracks: Sequence[MeshTrack]
-    fps: float = 30
+    fps: int | float = 30
     contact: Mapping[str, Bool[Array, "L"]] = field(default_factory=dict)
     caption: str = ""
 
