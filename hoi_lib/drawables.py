@@ -28,7 +28,7 @@ class Mesh:
     faces: np.ndarray
     color: object = CLAY
     vertex_colors: np.ndarray | None = None
-    opacity: float = 1.0
+    opacity: float | int = 1.0
 
 
 def corner_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -118,7 +118,7 @@ def _end_normals(normals: np.ndarray, faces: np.ndarray, side: np.ndarray, pairs
     return normals[side[:, None], corner]
 
 
-def parted(vertices: np.ndarray, faces: np.ndarray, crease: float = 55.0) -> tuple[np.ndarray, np.ndarray]:
+def parted(vertices: np.ndarray, faces: np.ndarray, crease: float | int = 55.0) -> tuple[np.ndarray, np.ndarray]:
     """Give each side of a sharp edge its own vertices, so that one normal per vertex shades it right.
 
     Corners of faces that meet at a place become one vertex if their faces are less than ``crease`` degrees apart, or
@@ -174,7 +174,9 @@ def sphere(level: int = 1) -> tuple[np.ndarray, np.ndarray]:
     return mesh.vertices / np.linalg.norm(mesh.vertices, axis=1, keepdims=True), mesh.faces
 
 
-def dots(points: np.ndarray, radius: float = 0.002, color: object = CLAY, colors: np.ndarray | None = None) -> Mesh:
+def dots(
+    points: np.ndarray, radius: float | int = 0.002, color: object = CLAY, colors: np.ndarray | None = None
+) -> Mesh:
     """Small spheres at ``points`` (N, 3) as one mesh; ``colors`` (N, 3) RGB paints each its own colour."""
     points = np.asarray(points, float).reshape(-1, 3)
     ball, faces = sphere(1 if len(points) < 300 else 0)
@@ -183,7 +185,9 @@ def dots(points: np.ndarray, radius: float = 0.002, color: object = CLAY, colors
     return Mesh(vertices, faces, color, None if colors is None else np.repeat(np.asarray(colors, float), len(ball), 0))
 
 
-def rods(starts: np.ndarray, ends: np.ndarray, radius: float = 0.001, color: object = CLAY, tip: float = 1.0) -> Mesh:
+def rods(
+    starts: np.ndarray, ends: np.ndarray, radius: float | int = 0.001, color: object = CLAY, tip: float | int = 1.0
+) -> Mesh:
     """Round rods from ``starts`` (N, 3) to ``ends`` (N, 3) as one mesh; ``tip`` scales the radius at the end."""
     starts, ends = np.asarray(starts, float).reshape(-1, 3), np.asarray(ends, float).reshape(-1, 3)
     along = ends - starts
@@ -202,7 +206,7 @@ def rods(starts: np.ndarray, ends: np.ndarray, radius: float = 0.001, color: obj
     return Mesh(vertices.reshape(-1, 3), faces, color)
 
 
-def arrows(starts: np.ndarray, vectors: np.ndarray, radius: float = 0.001, color: object = CLAY) -> Mesh:
+def arrows(starts: np.ndarray, vectors: np.ndarray, radius: float | int = 0.001, color: object = CLAY) -> Mesh:
     """Arrows from ``starts`` (N, 3) along ``vectors`` (N, 3) as one mesh; heads are six radii long."""
     starts, vectors = np.asarray(starts, float).reshape(-1, 3), np.asarray(vectors, float).reshape(-1, 3)
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -210,7 +214,9 @@ def arrows(starts: np.ndarray, vectors: np.ndarray, radius: float = 0.001, color
     return joined([rods(starts, neck, radius), rods(neck, starts + vectors, 2.5 * radius, tip=0.02)], color)
 
 
-def skeleton(joints: np.ndarray, color: object = "#009E73", bone: object = "#8A8A8A", radius: float = 0.004) -> list:
+def skeleton(
+    joints: np.ndarray, color: object = "#009E73", bone: object = "#8A8A8A", radius: float | int = 0.004
+) -> list:
     """Joints (16, 3) or, with finger tips, (21, 3) as dots, and the bones between them as rods: two meshes."""
     joints = np.asarray(joints, float)
     chains = [list(c) + ([t] if len(joints) == 21 else []) for c, t in zip(BONES, TIPS, strict=True)]

@@ -42,7 +42,8 @@ __all__ = [
 
 COLORS = MappingProxyType(
     {
-        # Okabe–Ito: told apart by every kind of colour vision
+        # Okabe–Ito, told apart by every kind of colour vision; noise is a darker grey than usual, for the usual one
+        # and the purple of predictions are one colour to eyes without green cones
         "hand": "#0072B2",
         "finger": "#E69F00",
         "joint": "#009E73",
@@ -50,7 +51,7 @@ COLORS = MappingProxyType(
         "prediction": "#CC79A7",
         "contact": "#56B4E9",
         "penetration": "#D55E00",
-        "noise": "#999999",
+        "noise": "#6B6B6B",
         "highlight": "#F0E442",
         # materials
         "skin": "#DDA88C",
@@ -174,10 +175,10 @@ def show(
     titles: Sequence[str] | None = None,
     views: str | Sequence | None = None,
     columns: int | None = None,
-    size: float = 2.6,
+    size: float | int = 2.6,
     pixels: int = 420,
     shadow: bool = True,
-    zoom: float = 1.0,
+    zoom: float | int = 1.0,
 ) -> Figure:
     """Draw each panel (a Mesh, a list of them, or a picture (H, W, 3)) and return one matplotlib figure.
 
@@ -211,7 +212,7 @@ def film_strip(
     frames: Sequence[int] | int = 5,
     view: str | tuple = "three_quarter",
     size: tuple[int, int] = (360, 360),
-    zoom: float = 1.0,
+    zoom: float | int = 1.0,
 ) -> np.ndarray:
     """A motion as one wide picture (H, n W, 3) uint8: the same eye looks at each of ``frames``.
 

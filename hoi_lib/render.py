@@ -63,9 +63,9 @@ def camera(
     points: np.ndarray,
     view: str | tuple = "three_quarter",
     size: tuple[int, int] = (480, 480),
-    zoom: float = 1.0,
+    zoom: float | int = 1.0,
     margin: float = 0.06,
-    field: float = FIELD,
+    field: float | int = FIELD,
 ) -> Camera:
     """The eye from which all ``points`` (V, 3) just fill the picture.
 
@@ -76,7 +76,7 @@ def camera(
     if isinstance(view, str) and view not in VIEWS:
         raise ValueError(f"view {view!r}: expected one of {', '.join(VIEWS)} or (azimuth, elevation) in degrees")
     azimuth, elevation, *roll = VIEWS[view] if isinstance(view, str) else view
-    axes = _axes(azimuth, elevation, roll[0] if roll else 0.0)
+    axes = _axes(float(azimuth), float(elevation), float(roll[0]) if roll else 0.0)
     points = np.asarray(points, float).reshape(-1, 3)
     local = points @ axes.T
     focal = 1.0 / np.tan(np.radians(field / 2))
@@ -104,9 +104,9 @@ def render(
     view: str | tuple = "three_quarter",
     size: tuple[int, int] = (480, 480),
     shadow: bool = True,
-    zoom: float = 1.0,
+    zoom: float | int = 1.0,
     eye: Camera | None = None,
-    ground: float | None = None,
+    ground: float | int | None = None,
     background: object = BACKGROUND,
     samples: int = 3,
 ) -> np.ndarray:
@@ -136,7 +136,7 @@ def render(
     centre = [np.mean(m.vertices, 0) @ eye.axes[2] for m in glass]
     for i in np.argsort(centre):
         canvas = painter.paint(canvas, [_fine(glass[i])], lights, glass[i].opacity)
-    return np.uint8(np.clip(to_srgb(canvas), 0, 1) * 255 + 0.5)
+    return np.uint8(to_srgb(canvas) * 255 + 0.5)
 
 
 def rgb(color: object) -> np.ndarray:
@@ -152,11 +152,14 @@ def to_linear(srgb: np.ndarray) -> np.ndarray:
     return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
 
+def softened(linear: np.ndarray) -> np.ndarray:
+    """Linear light with a soft shoulder above 0.8, which keeps highlights from clipping."""
+    return np.minimum(linear, 0.8) + 0.2 * np.tanh(np.maximum(linear - 0.8, 0) / 0.2)
+
+
 def to_srgb(linear: np.ndarray) -> np.ndarray:
-    """sRGB values of linear light; a soft shoulder keeps highlights above 0.8 from clipping."""
-    linear = np.maximum(linear, 0)
-    excess = np.maximum(linear - 0.8, 0)
-    linear = np.minimum(linear, 0.8) + 0.2 * np.tanh(excess / 0.2)
+    """sRGB values of linear light in [0, 1]."""
+    linear = np.clip(linear, 0, 1)
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
@@ -225,7 +228,7 @@ class _Painter:
         struct.focal = eye.focal
         self.eye_struct = struct
 
-    def _full(self, shape: tuple, value: float, dtype: type = float) -> object:
+    def _full(self, shape: tuple, value: float | int, dtype: type = float) -> object:
         return self.wp.full(shape, value, dtype=dtype, device="cpu")
 
     def _array(self, values: np.ndarray, dtype: object) -> object:
@@ -299,7 +302,7 @@ class _Painter:
         if opaque:
             self.hidden = near[0]
         layer = out.numpy()
-        return canvas * (1 - opacity * layer[..., 3:]) + opacity * layer[..., :3]
+        return canvas * (1 - opacity * layer[..., 3:]) + opacity * softened(layer[..., :3])
 
 
 def _join(meshes: list[Mesh]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

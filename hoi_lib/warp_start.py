@@ -23,8 +23,8 @@ def start_warp() -> ModuleType:
 
     wp.config.quiet = True  # up to 1.12
     wp.config.log_level = 30  # from 1.13 on: warnings only
-    if "WARP_CACHE_PATH" not in os.environ:
-        wp.config.kernel_cache_dir = str(_cache_folder() / wp.__version__)
+    if "WARP_CACHE_PATH" not in os.environ and wp.config.kernel_cache_dir is None:
+        wp.config.kernel_cache_dir = str(_cache_folder())  # warp adds its version
     with _native_silence():
         wp.init()
     return wp
