@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import math
+import warnings
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
@@ -37,6 +39,9 @@ from hoi_lib.objective import Objective
 from hoi_lib.records import Record
 from hoi_lib.runs import Stop, data_of, open_run, stop_signals
 from hoi_lib.trainconfig import CHAPTER, TrainConfig, config_for, with_settings
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 __all__ = ["TrainConfig", "Trainer", "config_for", "export", "train", "with_settings"]
 
@@ -72,14 +77,15 @@ def train(
 
 
 def export(run: str | Path, path: str | Path, half: bool = True) -> Path:
-    """Copy the denoiser of a run folder to ``path`` for shipping; ``half`` stores float16, half the size.
+    """Copy the denoiser of a run and its record to ``path`` for shipping; ``half`` stores float16, half the size.
 
     The folder loads with :meth:`Denoiser.from_pretrained`. Raises :class:`CheckpointError` or :class:`OutputError`.
     """
     folder = Path(run)
-    Denoiser.from_pretrained(folder / "denoiser" if (folder / "denoiser").is_dir() else folder).save_pretrained(
-        path, half=half
-    )
+    denoiser = Denoiser.from_pretrained(folder / "denoiser" if (folder / "denoiser").is_dir() else folder)
+    denoiser.save_pretrained(path, half=half)
+    if (folder / "record.json").exists():
+        records.write(records.load(folder / "record.json"), Path(path) / "record.json")
     return Path(path)
 
 
@@ -110,7 +116,7 @@ class Trainer:
         self.step, self.elapsed, self.started = 0, 0.0, perf_counter()
         self.curves: dict[str, dict[str, list]] = {}
         self.window: dict[str, Tensor] = {}
-        self.writer = None
+        self.writer = _summary_writer(out / "tensorboard") if config.tensorboard and self.main else None
 
     def fit(self, stop: Stop) -> None:
         """Run the steps that are left; saves and leaves when ``stop`` is asked for."""
@@ -217,6 +223,8 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.elapsed, self.curves = state["step"], state["elapsed"], state["curves"]
             self.window = {name: x.to(self.accelerator.device) for name, x in state["window"].items()}
+            if self.writer is not None:
+                self.writer = _summary_writer(self.out / "tensorboard", self.step)
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"{self.out}: the checkpoint does not fit this network ({str(error).splitlines()[0]}).",
@@ -300,15 +308,11 @@ class Trainer:
             curve = self.curves.setdefault(name, {"step": [], "value": []})
             curve["step"].append(self.step)
             curve["value"].append(value)
-        if self.main and self.config.tensorboard:
+        if self.writer is not None:
             self._write_scalars(means)
 
     def _write_scalars(self, means: dict[str, float]) -> None:
         """TensorBoard scalars: every raw term, its weighted share, and the learning rate."""
-        if self.writer is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.writer = SummaryWriter(self.out / "tensorboard", purge_step=self.step)
         for name, value in means.items():
             self.writer.add_scalar(name, value, self.step)
             weight = self.average.weights.get(name.rpartition("/")[2])
@@ -323,6 +327,16 @@ def rate(config: TrainConfig, step: int) -> float:
         return (step + 1) / config.warmup
     along = (step - config.warmup) / max(1, config.steps - config.warmup)
     return config.final_lr + (1 - config.final_lr) * (1 + math.cos(math.pi * min(along, 1))) / 2
+
+
+def _summary_writer(folder: Path, step: int = 0) -> SummaryWriter | None:
+    """A TensorBoard writer that goes on at ``step``, or None with a warning where TensorBoard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        warnings.warn("TensorBoard is not installed: curves go into the record alone.", stacklevel=2)
+        return None
+    return SummaryWriter(folder, purge_step=step)
 
 
 def _on(device: torch.device, batch: Batch, truth: Posed | None, t: Tensor, noise: Tensor) -> tuple:

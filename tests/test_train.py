@@ -314,6 +314,7 @@ def test_the_folder_holds_the_averaged_weights_and_exports_at_half_the_size(whol
     small = export(out, tmp_path / "small")
     sizes = [(folder / "model.safetensors").stat().st_size for folder in (small, out / "denoiser")]
     assert sizes[0] < 0.7 * sizes[1]
+    assert records.load(small / "record.json") == whole[1]
     for name, value in Denoiser.from_pretrained(small).state_dict().items():
         assert value.dtype == torch.float32 and torch.allclose(value, average[name], rtol=2e-3, atol=1e-4)
 
@@ -326,6 +327,13 @@ def test_tensorboard_gets_raw_and_weighted_terms(store, tmp_path):
     assert {"training/rec", "training/rec weighted", "training/total", "rate"} <= set(events.Tags()["scalars"])
     raw, weighted = (events.Scalars(name)[0].value for name in ("training/rec", "training/rec weighted"))
     assert weighted == pytest.approx(20 * raw, rel=1e-5)
+
+
+def test_a_run_does_without_tensorboard(store, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.warns(UserWarning, match="TensorBoard is not installed"):
+        record = train(replace(TINY, steps=3, tensorboard=True), store, tmp_path / "run", progress=False)
+    assert record["curves"]["training/total"]["step"] == [3]
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
