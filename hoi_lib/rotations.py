@@ -146,9 +146,10 @@ def is_rotation(R: Float[Tensor, "... 3 3"], tolerance: float = 1e-3) -> bool:
 def _gram_schmidt(a: Float[Tensor, "... 3"], b: Float[Tensor, "... 3"]) -> Float[Tensor, "... 3 3"]:
     axes = torch.eye(3, dtype=a.dtype, device=a.device)
     x = _direction(a, 1e-8, otherwise=axes[0].expand_as(a))
-    most_across = axes[x.detach().abs().argmin(-1)]  # the coordinate axis furthest from x
-    parallel = torch.finfo(a.dtype).eps ** 0.5 * b.detach().norm(dim=-1, keepdim=True)
-    y = _direction(_across(b, x), parallel + 1e-8, otherwise=normalize(_across(most_across, x.detach()), dim=-1))
+    farthest = axes[x.detach().abs().argmin(-1)]
+    spare = normalize(_across(farthest, x.detach()), dim=-1)
+    rounding = torch.finfo(a.dtype).eps ** 0.5 * b.detach().norm(dim=-1, keepdim=True)
+    y = _direction(_across(b, x), rounding + 1e-8, otherwise=spare)
     return torch.stack([x, y, torch.linalg.cross(x, y)], -1)
 
 

@@ -13,19 +13,19 @@ STORED = ("columns", "rows", "stacked")
 @exercise(
     "rotation_numbers",
     chapter="02",
-    hint="(a) Draw both arrows; a keeps its direction. (b) Rows in the place of columns are the transpose, and the "
-    "transpose of a turn is the turn back. (c) Three for where, six for each rotation.",
+    hint="First: draw both arrows; a keeps its direction. Second: rows in the place of columns are the transpose, and "
+    "the transpose of a turn is the turn back. Third: three for where, six for each rotation.",
     wrong=[[90, 60, 99], [45, 30, 99], [45, 60, 96], [0.785, 1.047, 99]],
 )
 def rotation_numbers(answer: Sequence[float]) -> None:
     """How far does Gram–Schmidt turn, what does the transpose cost, and how many numbers has a hand?"""
     angle, error, count = answer
     require(abs(float(angle) - 0.785) > 0.01, "in degrees, please")
-    require_close(angle, 45, "(a) the first axis lies along (1, 1, 0)", atol=0.1)
-    require(abs(float(error) - 30) > 0.1, "(b) 30° back instead of 30° forth: the error is the way between them")
-    require_close(error, 60, "(b) the error is the angle between the turn and its transpose", atol=0.1)
-    require(float(count) != 96, "(c) the translation belongs to it")
-    require_close(count, 99, "(c) count the translation and all sixteen rotations", rtol=0, atol=1e-9)
+    require_close(angle, 45, "the first axis lies along (1, 1, 0)", atol=0.1)
+    require(abs(float(error) - 30) > 0.1, "30° back instead of 30° forth: the error is the way between them")
+    require_close(error, 60, "the error is the angle between the turn and its transpose", atol=0.1)
+    require(float(count) != 96, "the translation belongs to it")
+    require_close(count, 99, "count the translation and all sixteen rotations", rtol=0, atol=1e-9)
 
 
 @exercise(
