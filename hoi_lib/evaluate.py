@@ -56,6 +56,8 @@ LABELS = {
     "cr": "CR ↑",
     "cr_contact": "CR, contact phase ↑",
     "cr_1024": "CR, 1 024 points ↑",
+    "cr_clean": "CR without Pen ↑",
+    "cr_clean_contact": "CR without Pen, contact phase ↑",
     "pen": "Pen ↓",
     "pen_contact": "Pen, contact phase ↓",
     "mpjpe": "MPJPE ↓",
@@ -67,7 +69,15 @@ LABELS = {
 COLUMNS = {"": "model", "truth/": "truth", "mean_object/": "mean hand, object", "mean_world/": "mean hand, world"}
 
 
-OF_TRUTH = ("cr", "cr_contact", "cr_1024", "pen", "pen_contact")  # its errors against itself are 0
+OF_TRUTH = (
+    "cr",
+    "cr_contact",
+    "cr_clean",
+    "cr_clean_contact",
+    "cr_1024",
+    "pen",
+    "pen_contact",
+)  # its errors against itself are 0
 PER_VERB = ("cr", "pen", "mpjpe")
 TOUCH = ("distance_L", "depth_L", "sparse_L")
 
@@ -239,6 +249,7 @@ class Judge:
             {
                 "cr": metrics.contact_ratio(distance, valid),
                 "cr_1024": metrics.contact_ratio(sparse, valid),
+                "cr_clean": metrics.clean_contact_ratio(distance, depth, valid),
                 "pen": metrics.penetration_ratio(depth, valid),
                 "mpjpe": metrics.mpjpe(made, real, valid),
                 "mpvpe": float(np.average([m.vertex_error for m in chosen], weights=valid.sum(1))),
@@ -249,6 +260,8 @@ class Judge:
         found = {name: Score(value, n) for name, value in everywhere.items()}
         if contact.any():
             held = int(contact.sum())
+            clean = metrics.clean_contact_ratio(distance, depth, contact)
+            found["cr_clean_contact"] = Score(clean, held)
             found["cr_contact"] = Score(metrics.contact_ratio(distance, contact), held)
             found["pen_contact"] = Score(metrics.penetration_ratio(depth, contact), held)
         if frames >= 3:

@@ -45,6 +45,18 @@ def penetration_ratio(depth_NL: Array, valid_NL: Array, threshold: float = 0.01)
     return float((depth[valid] > threshold).mean())
 
 
+def clean_contact_ratio(
+    distance_NL: Array, depth_NL: Array, valid_NL: Array, threshold: float = 0.005, deepest: float = 0.01
+) -> float:
+    """The share of valid frames that count for CR and not for Pen: the hand touches, and no vertex is too deep.
+
+    Not the paper's, but what its two numbers leave open: a hand stuck in the middle of an object has CR 1.
+    """
+    distance, valid = _frames("distance_NL", distance_NL, valid_NL)
+    depth, _ = _frames("depth_NL", depth_NL, valid_NL)
+    return float(((distance[valid] <= threshold) & (depth[valid] <= deepest)).mean())
+
+
 def pskl_j(
     real_NLJ3: Array, generated_NLJ3: Array, lengths_N: Array, axis_reduction: str = "sum"
 ) -> tuple[float, float]:

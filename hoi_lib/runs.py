@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import NoReturn
 
 from hoi_lib import records
 from hoi_lib.data.store import ClipStore
@@ -24,12 +25,11 @@ class Stop:
     def __init__(self) -> None:
         self.requested: int | None = None
 
-    def leave_if_requested(self) -> None:
+    def leave(self) -> NoReturn:
         """Raise what the signal would have raised: KeyboardInterrupt, or SystemExit(143) for SIGTERM."""
         if self.requested == signal.SIGINT:
             raise KeyboardInterrupt
-        if self.requested:
-            raise SystemExit(128 + self.requested)
+        raise SystemExit(128 + self.requested)
 
 
 @contextlib.contextmanager

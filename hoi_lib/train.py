@@ -132,7 +132,9 @@ class Trainer:
                     self.validate()
                 if self.step % config.checkpoint_every == 0 or self.step == config.steps or stop.requested:
                     self.save()
-                stop.leave_if_requested()
+                if stop.requested:
+                    bar.write(f"stopped at step {self.step}; --resume goes on from there")
+                    stop.leave()
 
     def update(self) -> None:
         """One optimiser step on one batch, in as many shares as there are processes times ``accumulation``."""

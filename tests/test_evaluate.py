@@ -68,7 +68,7 @@ def test_the_truth_has_no_error_and_its_own_contact(store, denoiser, monkeypatch
     found = scores_of(monkeypatch, store, denoiser, truth)
     assert found["mpjpe"] == found["mpvpe"] == found["mpjpe_root"] == 0
     assert found["pskl_real_generated"] == found["pskl_generated_real"] == 0
-    for name in ("cr", "cr_contact", "cr_1024", "pen", "pen_contact"):
+    for name in evaluation.OF_TRUTH:
         assert found[name] == found[f"truth/{name}"]
     assert found["cr"] < found["cr_contact"]  # the approach is part of the clip and not of the contact phase
     assert found["cr_1024"] < found["cr"]  # sampled points miss touches

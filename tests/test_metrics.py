@@ -39,6 +39,12 @@ def test_penetration_is_strictly_deeper_than_one_centimetre():
     assert penetration_ratio(depth, np.ones((1, 4), bool)) == 0.5
 
 
+def test_clean_contact_needs_touch_without_depth():
+    distance = np.array([[0.001, 0.001, 0.02, 0.005]])
+    depth = np.array([[0.0, 0.02, 0.0, 0.01]])
+    assert metrics.clean_contact_ratio(distance, depth, np.ones((1, 4), bool)) == 0.5
+
+
 def test_padding_counts_nowhere_even_when_it_touches_or_is_nan():
     distance = np.array([[0.001, 0.5, 0.001, np.nan]])
     valid = np.array([[True, True, False, False]])
