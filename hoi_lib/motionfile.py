@@ -32,20 +32,18 @@ def save_gif(
     """
     from PIL import Image
 
-    step = max(1, round(scene.fps / fps))
-    pictures = [Image.fromarray(p) for p in _pictures(scene, range(0, scene.frames, step), size, view, caption)]
-    # one palette for all frames, so that nothing flickers and still places stay equal
-    sample = pictures[:: max(1, len(pictures) // 6)]
-    sheet = Image.new("RGB", (size, size * len(sample)))
-    for k, picture in enumerate(sample):
-        sheet.paste(picture, (0, size * k))
-    palette = sheet.quantize(255, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    frames = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
-    path, pause = Path(path), round(1000 * step / scene.fps)
-    with atomic(path) as temporary:
-        frames[0].save(
-            temporary, "GIF", save_all=True, append_images=frames[1:], duration=pause, loop=0, optimize=False
-        )
+    path, step = Path(path), max(1, round(scene.fps / fps))
+    with atomic(path) as temporary:  # opened first: a folder that refuses is found before the work
+        pictures = [Image.fromarray(p) for p in _pictures(scene, range(0, scene.frames, step), size, view, caption)]
+        # one palette for all frames, so that nothing flickers and still places stay equal
+        sample = pictures[:: max(1, len(pictures) // 6)]
+        sheet = Image.new("RGB", (size, size * len(sample)))
+        for k, picture in enumerate(sample):
+            sheet.paste(picture, (0, size * k))
+        palette = sheet.quantize(255, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        frames = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
+        more = {"append_images": frames[1:], "duration": round(1000 * step / scene.fps), "loop": 0, "optimize": False}
+        frames[0].save(temporary, "GIF", save_all=True, **more)
     return path
 
 
@@ -53,6 +51,7 @@ def _pictures(scene: Scene, frames: range, size: int, view: str | tuple, caption
     """Rendered frames (size, size, 3), each with the contact bar at its foot and the caption at its head."""
     foot = (BAR + 3) * len(scene.contact) + (6 if scene.contact else 0)
     head = _caption(scene.caption, size) if caption and scene.caption else np.zeros((0, size, 3), np.uint8)
+    head = head if len(head) <= size // 3 else head[:0]  # a tiny picture has no room for words
     box = (size, size - foot - len(head))
     eye = camera(scene.points, view, box)
     found = []

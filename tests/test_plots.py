@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +40,12 @@ def is_closed(faces: np.ndarray) -> bool:
     """Every edge is passed once in each direction."""
     half = faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
     return sorted(map(tuple, half)) == sorted(map(tuple, half[:, ::-1]))
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run ``code`` in an interpreter of its own."""
+    options = {"capture_output": True, "text": True, "timeout": 300, "cwd": Path(__file__).parents[1]}
+    return subprocess.run([sys.executable, "-c", code], env={**os.environ, **environment}, **options)
 
 
 def drawn(picture: np.ndarray) -> np.ndarray:
@@ -269,10 +277,14 @@ def test_the_same_scene_gives_the_same_bytes():
     assert np.array_equal(render.render(ball(), size=(100, 100)), render.render(ball(), size=(100, 100)))
 
 
-def test_the_renderer_starts_without_a_word():
-    code = "from tests.test_plots import ball; from hoi_lib.render import render; render(ball(), size=(64, 64))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+def test_the_renderer_compiles_and_starts_without_a_word(tmp_path):
+    code = (
+        "from hoi_lib import drawables; from hoi_lib.render import render;"
+        "render(drawables.dots(drawables.sphere()[0]), size=(64, 64))"
+    )
+    done = run(code, WARP_CACHE_PATH=str(tmp_path))
     assert done.returncode == 0 and done.stdout + done.stderr == ""
+    assert any(tmp_path.rglob("*render_kernels*"))
 
 
 # ------------------------------------------------------------------ figures
@@ -298,7 +310,7 @@ def test_setup_sets_the_style_and_starts_no_notebook_shell():
         "import plotly.io as pio; assert pio.templates.default == 'plotly_white+hoi';"
         "from IPython import get_ipython; assert get_ipython() is None"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = run(code)
     assert done.returncode == 0, done.stderr
 
 
@@ -309,8 +321,5 @@ def test_in_the_book_plotly_figures_are_plain_divs_that_share_one_local_script()
         "assert pio.renderers.default == 'book' and '<div' in page and len(page) < 20_000;"
         "assert 'src=' not in page and '_static/plotly.min.js' in plots.PLOTLY_LOADER"
     )
-    import os
-
-    environment = {**os.environ, "HOI_BOOK": "1"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=environment)
+    done = run(code, HOI_BOOK="1")
     assert done.returncode == 0, done.stderr
