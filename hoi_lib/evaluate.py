@@ -245,25 +245,23 @@ class Judge:
             return {}
         distance, depth, sparse = (_stack([getattr(m.touch, f) for m in chosen], frames) for f in TOUCH)
         made, real = (_stack([m.joints for m in part], frames) for part in (chosen, truth))
-        everywhere, n = (
-            {
-                "cr": metrics.contact_ratio(distance, valid),
-                "cr_1024": metrics.contact_ratio(sparse, valid),
-                "cr_clean": metrics.clean_contact_ratio(distance, depth, valid),
-                "pen": metrics.penetration_ratio(depth, valid),
-                "mpjpe": metrics.mpjpe(made, real, valid),
-                "mpvpe": float(np.average([m.vertex_error for m in chosen], weights=valid.sum(1))),
-                "mpjpe_root": metrics.mpjpe(made, real, valid, root=0),
-            },
-            int(valid.sum()),
-        )
-        found = {name: Score(value, n) for name, value in everywhere.items()}
+        values = {
+            "cr": metrics.contact_ratio(distance, valid),
+            "cr_1024": metrics.contact_ratio(sparse, valid),
+            "cr_clean": metrics.clean_contact_ratio(distance, depth, valid),
+            "pen": metrics.penetration_ratio(depth, valid),
+            "mpjpe": metrics.mpjpe(made, real, valid),
+            "mpvpe": float(np.average([m.vertex_error for m in chosen], weights=valid.sum(1))),
+            "mpjpe_root": metrics.mpjpe(made, real, valid, root=0),
+        }
+        found = {name: Score(value, int(valid.sum())) for name, value in values.items()}
         if contact.any():
-            held = int(contact.sum())
-            clean = metrics.clean_contact_ratio(distance, depth, contact)
-            found["cr_clean_contact"] = Score(clean, held)
-            found["cr_contact"] = Score(metrics.contact_ratio(distance, contact), held)
-            found["pen_contact"] = Score(metrics.penetration_ratio(depth, contact), held)
+            values = {
+                "cr_contact": metrics.contact_ratio(distance, contact),
+                "cr_clean_contact": metrics.clean_contact_ratio(distance, depth, contact),
+                "pen_contact": metrics.penetration_ratio(depth, contact),
+            }
+            found |= {name: Score(value, int(contact.sum())) for name, value in values.items()}
         if frames >= 3:
             pair = metrics.pskl_j(real, made, self.length_N[rows].clip(1))
             for name, value in zip(("pskl_real_generated", "pskl_generated_real"), pair, strict=True):
