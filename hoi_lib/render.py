@@ -114,14 +114,16 @@ def render(
 
     ``view`` is a name of :data:`VIEWS` or (azimuth, elevation[, roll]) in degrees; ``size`` is (width, height). The
     eye is placed so that everything just fits and ``zoom`` (> 1 is nearer) is applied; ``eye`` from :func:`camera`
-    overrides all three. A soft shadow falls on the ground at height ``ground`` in metres, by default the lowest
+    overrides all three. Nothing to draw gives the empty background. A soft shadow falls on the ground at height ``ground`` in metres, by default the lowest
     vertex, unless ``shadow`` is False. Each pixel averages ``samples``² sub-pixels.
     """
     meshes = [meshes] if isinstance(meshes, Mesh) else list(meshes)
     width, height = size
+    canvas = np.broadcast_to(to_linear(rgb(background)), (height, width, 3)).copy()
+    if not meshes:
+        return np.uint8(to_srgb(canvas) * 255 + 0.5)
     points = np.concatenate([np.asarray(m.vertices, float).reshape(-1, 3) for m in meshes])
     eye = eye or camera(points, view, size, zoom)
-    canvas = np.broadcast_to(to_linear(rgb(background)), (height, width, 3)).copy()
     solid = [m for m in meshes if m.opacity >= 1]
     glass = [m for m in meshes if m.opacity < 1]
     painter = _Painter(eye, size, samples, bounds=_bounds(points))

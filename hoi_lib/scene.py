@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from hoi_lib.objects import ObjectModel
 
 Array = np.ndarray
+MOST_FACES = 8000  # of an object that is drawn
 GLAZES = (("#CDC7BB", "#A3A69F"), ("#A9B5BC", "#87949C"), ("#B3BCAA", "#8E9985"), ("#C2BAC0", "#9C939B"))
 
 
@@ -211,7 +213,20 @@ def _part(model: ObjectModel, number: int) -> tuple[Array, Array]:
     """Vertices and faces of one part of an object, numbered from 0."""
     vertices, faces, part = np.asarray(model.vertices), np.asarray(model.faces), np.asarray(model.part)
     if model.hinge is None:
-        return vertices, faces
+        return _thinned(vertices, faces)
     kept = faces[(part[faces] == number).all(1)]
     used, index = np.unique(kept, return_inverse=True)
-    return vertices[used], index.reshape(-1, 3)
+    return _thinned(vertices[used], index.reshape(-1, 3))
+
+
+def _thinned(vertices: Array, faces: Array) -> tuple[Array, Array]:
+    """A scanned mesh with so few faces that a page stays small and a picture quick; finer ones are left alone if the
+    package that thins them is missing."""
+    if len(faces) <= MOST_FACES or find_spec("fast_simplification") is None:
+        return vertices, faces
+    import fast_simplification
+
+    centre, size = vertices.mean(0), float(np.ptp(vertices, axis=0).max())
+    unit = ((vertices - centre) / size).astype(np.float32)
+    unit, faces = fast_simplification.simplify(unit, faces.astype(np.int32), target_count=MOST_FACES)
+    return unit.astype(float) * size + centre, faces.astype(int)

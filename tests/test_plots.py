@@ -177,6 +177,8 @@ def test_a_sphere_covers_exactly_the_disc_that_perspective_predicts():
 def test_background_is_left_exactly_as_it_was_asked_for():
     picture = render.render(ball(), size=(80, 80), shadow=False, background="#336699")
     assert picture[0, 0].tolist() == [0x33, 0x66, 0x99]
+    empty = render.render([], size=(7, 5), background="#336699")
+    assert empty.shape == (5, 7, 3) and (empty == [0x33, 0x66, 0x99]).all()
 
 
 def test_light_comes_from_the_upper_left():

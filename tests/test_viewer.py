@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from hoi_lib import glb, motionfile, plots, viewer
+from hoi_lib.drawables import sphere
 from hoi_lib.errors import OutputError, StoreError
 from hoi_lib.hand import load_hand, named_pose
 from hoi_lib.motion import SIDES, ClipLabels, HandTrack, MotionClip, ObjectTrack, unpack_pose
@@ -108,6 +109,15 @@ def test_tracks_of_different_lengths_are_refused(toy):
 
 def test_a_hand_that_is_away_is_not_drawn(scene):
     assert len(scene.meshes(0)) == 2 and len(scene.meshes(1)) == 4
+
+
+def test_a_finely_scanned_object_is_drawn_with_fewer_faces_in_the_same_place(clip):
+    vertices, faces = sphere(5)
+    model = ObjectModel("scan", "scan", 0.05 * vertices + [1.0, 0, 0], faces, np.zeros(len(vertices), int))
+    path = ObjectTrack("scan", "scan", clip.object.transl, clip.object.rotation)
+    track = scene_of(MotionClip("s", {}, path, "lift", "s01", ""), model).tracks[0]
+    assert len(faces) > 20_000 and len(track.faces) <= 8000
+    assert np.abs(np.linalg.norm(track.motion.rest - [1.0, 0, 0], axis=1) / 0.05 - 1).max() < 0.01
 
 
 # ------------------------------------------------------------------ the page

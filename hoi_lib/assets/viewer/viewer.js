@@ -295,6 +295,7 @@
       this.frame = this.header.frame;
       this.playing = false;
       this.pace = 1;
+      root.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own keys
       root.classList.toggle("hoi-viewer-page", document.documentElement.classList.contains("hoi-viewer-alone"));
       this.build();
       new IntersectionObserver(([seen]) => (seen.isIntersecting ? this.open() : this.shut()), { rootMargin: "200px" }).observe(this.box);
@@ -414,6 +415,7 @@
       else return;
       this.changed = true;
       event.preventDefault();
+      event.stopPropagation(); // the page around may turn a leaf, or delete a cell, at the same key
     }
   }
 
