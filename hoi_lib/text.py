@@ -59,6 +59,7 @@ OBJECT_SYNONYMS = {
 CATEGORIES = (
     "ball", "box", "can", "bottle", "mug", "bowl", "hammer", "phone", "laptop", "lidded box", "notebook", "pliers",
 )  # fmt: skip
+PLURALS = ("pliers",)
 PREPARING = ("grasp", "lift")  # "pick up the mug and pour" asks for pouring
 
 
@@ -101,7 +102,7 @@ def captions(verb: str, category: str, hands: str) -> Captions:
         f"{forms.base.capitalize()} the {noun} with {who}.",
         f"{forms.gerund.capitalize()} the {noun} with {who}.",
         f"{who.capitalize()} {doing} the {noun}.",
-        f"The {noun} is {forms.participle} with {who}.",
+        f"The {noun} {'are' if noun in PLURALS else 'is'} {forms.participle} with {who}.",
     )
 
 

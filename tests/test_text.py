@@ -18,6 +18,7 @@ def test_the_four_forms_of_a_caption():
         "The lidded box is handed over with both hands.",
     ]
     assert captions("pour", "bottle", "left").active == "Left hand pours the bottle."
+    assert captions("open", "pliers", "right").passive == "The pliers are opened with right hand."
 
 
 @pytest.mark.parametrize("verb", VERBS)
