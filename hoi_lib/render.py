@@ -114,8 +114,9 @@ def render(
 
     ``view`` is a name of :data:`VIEWS` or (azimuth, elevation[, roll]) in degrees; ``size`` is (width, height). The
     eye is placed so that everything just fits and ``zoom`` (> 1 is nearer) is applied; ``eye`` from :func:`camera`
-    overrides all three. Nothing to draw gives the empty background. A soft shadow falls on the ground at height ``ground`` in metres, by default the lowest
-    vertex, unless ``shadow`` is False. Each pixel averages ``samples``² sub-pixels.
+    overrides all three. A soft shadow falls on the ground at height ``ground`` in metres, by default the lowest
+    vertex, unless ``shadow`` is False. Each pixel averages ``samples``² sub-pixels. Nothing to draw gives the empty
+    ``background``.
     """
     meshes = [meshes] if isinstance(meshes, Mesh) else list(meshes)
     width, height = size
