@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hoi_lib.shapes import (
+    Number,
     Surface,
     block,
     circle,
@@ -51,17 +52,17 @@ class Solid:
     hinge: Hinge | None = None
 
 
-def ball(diameter: float) -> Solid:
+def ball(diameter: Number) -> Solid:
     """A ball."""
     return Solid((sphere(diameter / 2),))
 
 
-def box(width: float, depth: float, height: float) -> Solid:
+def box(width: Number, depth: Number, height: Number) -> Solid:
     """A closed carton with softly rounded edges."""
     return Solid((block(width, depth, -height / 2, height / 2, corner=0.004, edge=0.004, spacing=0.012),))
 
 
-def can(diameter: float, height: float) -> Solid:
+def can(diameter: Number, height: Number) -> Solid:
     """A drinks can: tapered shoulder and foot, a rim round the sunken lid, a tab on it."""
     h = height / 2
     profile = fillet(
@@ -77,7 +78,7 @@ def can(diameter: float, height: float) -> Solid:
     return Solid((body | (tab - hole.moved(y=-0.0045)).moved(y=-0.004),))
 
 
-def bottle(diameter: float, height: float) -> Solid:
+def bottle(diameter: Number, height: Number) -> Solid:
     """A bottle with a round shoulder, a slender neck and a screw cap."""
     r, h = diameter / 2, height / 2
     neck, cap, shoulder = r - 0.0125, r - 0.015, h - 0.29 * height - 0.008
@@ -91,7 +92,7 @@ def bottle(diameter: float, height: float) -> Solid:
     return Solid((sweep(circle(r), densify(profile, 0.016)),))
 
 
-def mug(diameter: float, height: float) -> Solid:
+def mug(diameter: Number, height: Number) -> Solid:
     """A hollow mug with a handle towards +x that widens into its wall."""
     r, h, wall = diameter / 2, height / 2, 0.0042
     inner, floor = r - wall, -h + 0.006
@@ -109,7 +110,7 @@ def mug(diameter: float, height: float) -> Solid:
     return Solid((cup | handle,))
 
 
-def bowl(diameter: float, height: float) -> Solid:
+def bowl(diameter: Number, height: Number) -> Solid:
     """A hollow round bowl on a foot ring."""
     r, h, wall = diameter / 2, height / 2, 0.004
     turn = np.linspace(0.25, 1, 13) * np.pi / 2
@@ -126,7 +127,7 @@ def bowl(diameter: float, height: float) -> Solid:
     return Solid((sweep(circle(r, 56), np.column_stack([r - outline[:, 0], outline[:, 1]])),))
 
 
-def hammer(length: float, head: float) -> Solid:
+def hammer(length: Number, head: Number) -> Solid:
     """A claw hammer lying on its side: handle along x, head at +x, striking face towards -y."""
     s, x0, x1 = head / 0.1, -length / 2, length / 2 - 0.014 * head / 0.1
     shaft = interpolate(
@@ -155,7 +156,7 @@ def hammer(length: float, head: float) -> Solid:
     return centred(Solid(((steel - hull(np.array(notch) * s + [x1, 0, 0])) | handle,)))
 
 
-def phone(width: float, length: float, thickness: float) -> Solid:
+def phone(width: Number, length: Number, thickness: Number) -> Solid:
     """A phone lying on its back: round corners, a sunken screen, a camera island with two lenses underneath."""
     h = thickness / 2
     profile = fillet(
@@ -170,7 +171,7 @@ def phone(width: float, length: float, thickness: float) -> Solid:
     return Solid((union(body, *(part.moved(x, y) for part in (island, *lenses))),))
 
 
-def laptop(width: float, depth: float, thickness: float) -> Solid:
+def laptop(width: Number, depth: Number, thickness: Number) -> Solid:
     """A laptop: a base with keys and touchpad, and a lid with a sunken screen on a barrel near the back edge."""
     lid, bottom = 0.36 * thickness, -thickness / 2
     deck = thickness / 2 - lid - GAP
@@ -198,7 +199,7 @@ def laptop(width: float, depth: float, thickness: float) -> Solid:
     return Solid((base - room, panel | barrel), hinge)
 
 
-def lidded_box(width: float, depth: float, height: float) -> Solid:
+def lidded_box(width: Number, depth: Number, height: Number) -> Solid:
     """A hollow chest whose lid turns on three knuckles at the back and has a tab to lift it at the front."""
     wall, lid = 0.005, max(0.013, 0.22 * height)
     top = height / 2 - lid - GAP
@@ -215,7 +216,7 @@ def lidded_box(width: float, depth: float, height: float) -> Solid:
     ), 0.025))  # fmt: skip
     y, z, radius = depth / 2 + 0.0015, top + GAP / 2, 0.0036
 
-    def knuckle(low: float, high: float, grow: float) -> Surface:
+    def knuckle(low: Number, high: Number, grow: Number) -> Surface:
         return cylinder(radius + grow, low - grow, high + grow, count=24).along("x").moved(y=y, z=z)
 
     spans = [
@@ -230,7 +231,7 @@ def lidded_box(width: float, depth: float, height: float) -> Solid:
     return Solid((base, cover), Hinge(np.array([0, y, z]), np.array([-1.0, 0, 0]), np.array([0, 1.9])))
 
 
-def notebook(width: float, length: float, thickness: float) -> Solid:
+def notebook(width: Number, length: Number, thickness: Number) -> Solid:
     """A ring-bound notebook that opens in the middle and lies flat: each half is a cover with its pages."""
     half, cover, wire = thickness / 2, 0.0022, 0.0011
     axis = -width / 2 - 0.0015
@@ -246,7 +247,7 @@ def notebook(width: float, length: float, thickness: float) -> Solid:
     return Solid((lower, upper), Hinge(np.array([axis, 0, 0]), np.array([0, -1.0, 0]), np.array([0, np.pi])))
 
 
-def pliers(length: float) -> Solid:
+def pliers(length: Number) -> Solid:
     """Flat-nose pliers lying on the table: jaws towards +x, two handles that cross at a riveted joint."""
     s = length / 0.18
     low = GAP / 2

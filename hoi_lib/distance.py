@@ -6,6 +6,7 @@ point well inside a triangle of a closed surface), and from the generalised wind
 exact for a watertight surface, robust for one with holes, and several times faster than winding numbers alone.
 """
 
+# ruff: noqa: UP018 - warp takes int(0) for a variable
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -20,7 +21,8 @@ from hoi_lib.shapes import Surface
 from hoi_lib.warp_start import start_warp
 
 CHUNK = 1 << 20  # queries in one launch: 1 M points, under 100 MB of buffers
-SLIM, SHORT = 30.0, 0.01  # triangles longer than SHORT metres are split until no longer than SLIM times their height
+SLIM, SHORT = 30.0, 0.01  # triangles longer than SHORT metres are split until at most SLIM times as long as high
+CLOSE = wp.constant(1.0e-4)  # nearer than this the faces around are compared in float64
 
 start_warp()
 
@@ -69,6 +71,36 @@ def nearest_weights(p: wp.vec3d, a: wp.vec3d, b: wp.vec3d, c: wp.vec3d) -> wp.ve
     return wp.vec3d(va, vb, vc) / (va + vb + vc)
 
 
+@wp.func
+def point_on(bodies: Bodies, face: int, weights: wp.vec3d) -> wp.vec3d:
+    """The point of a face with these barycentric weights."""
+    return (
+        bodies.corners[face, 0] * weights[0]
+        + bodies.corners[face, 1] * weights[1]
+        + bodies.corners[face, 2] * weights[2]
+    )
+
+
+@wp.func
+def nearest_face(bodies: Bodies, b: int, p: wp.vec3d, p32: wp.vec3) -> int:
+    """The face of body b nearest to p: Warp's choice and, this close to the surface, every face that may beat it."""
+    best = bodies.first[b] + wp.mesh_query_point_no_sign(bodies.mesh[b], p32, 1.0e30).face
+    weights = nearest_weights(p, bodies.corners[best, 0], bodies.corners[best, 1], bodies.corners[best, 2])
+    distance = wp.length(p - point_on(bodies, best, weights))
+    if distance < wp.float64(CLOSE):
+        reach = float(distance) * 1.001 + 1.0e-7
+        around = wp.mesh_query_aabb(bodies.mesh[b], p32 - wp.vec3(reach), p32 + wp.vec3(reach))
+        face = int(0)
+        while wp.mesh_query_aabb_next(around, face):
+            other = bodies.first[b] + face
+            weights = nearest_weights(p, bodies.corners[other, 0], bodies.corners[other, 1], bodies.corners[other, 2])
+            length = wp.length(p - point_on(bodies, other, weights))
+            if length < distance:
+                distance = length
+                best = other
+    return best
+
+
 @wp.kernel(enable_backward=False)
 def find_nearest(
     bodies: Bodies,
@@ -82,16 +114,15 @@ def find_nearest(
     p32 = wp.vec3(float(p[0]), float(p[1]), float(p[2]))
     best = wp.float64(1.0e30)
     for b in range(bodies.mesh.shape[0]):
-        hit = wp.mesh_query_point_no_sign(bodies.mesh[b], p32, 1.0e30)
-        face = bodies.first[b] + hit.face
+        face = nearest_face(bodies, b, p, p32)
         x, y, z = bodies.corners[face, 0], bodies.corners[face, 1], bodies.corners[face, 2]
         weights = nearest_weights(p, x, y, z)
-        c = x * weights[0] + y * weights[1] + z * weights[2]
+        c = point_on(bodies, face, weights)
         n = wp.normalize(wp.cross(y - x, z - x))
         d = wp.length(p - c)
         cosine = wp.dot(p - c, n) / wp.max(d, wp.float64(1.0e-12))
         sign = wp.float64(1.0)
-        outside = False
+        outside = bool(False)
         for k in range(3):
             if p[k] < bodies.low[b][k] or p[k] > bodies.high[b][k]:
                 outside = True

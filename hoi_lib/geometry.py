@@ -30,8 +30,8 @@ def nearest(query: Float[Tensor, "*#batch N 3"], target: Float[Tensor, "*#batch 
     if targets == 0:
         raise ValueError("target has no points: there is no nearest one")
     batch = torch.broadcast_shapes(query.shape[:-2], target.shape[:-2])
-    q = query.expand(*batch, count, 3).reshape(-1, count, 3)
-    t = target.expand(*batch, targets, 3).reshape(-1, targets, 3)
+    q = query.expand(*batch, count, 3).reshape(batch.numel(), count, 3)
+    t = target.expand(*batch, targets, 3).reshape(batch.numel(), targets, 3)
     find, most = _nearest_block, CACHE_BYTES // (2 * q.element_size())
     if q.is_cuda:
         find, most = _fused()

@@ -19,11 +19,11 @@ CHAPTER = "chapter 4, “Your own mesh”"
 UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 MOST_FACES = 20_000
 GRASPABLE = 0.15  # metres: the longest side given to a mesh whose unit cannot be told
-Vertices = Float[np.ndarray, "V 3"]
-Faces = Int[np.ndarray, "F 3"]
+Vertices = Float[np.ndarray, "_ 3"]
+Faces = Int[np.ndarray, "_ 3"]
 
 
-def read(source: object, scale: float | str | None = None) -> tuple[str, Vertices, Faces, list[str]]:
+def read(source: object, scale: float | int | str | None = None) -> tuple[str, Vertices, Faces, list[str]]:
     """Name, vertices in metres, outward faces and notes of a mesh file, a trimesh mesh or a trimesh scene.
 
     ``scale`` is metres per unit of the source, or "mm", "cm", "m". None keeps a mesh made in memory as it is and
@@ -53,7 +53,7 @@ def read(source: object, scale: float | str | None = None) -> tuple[str, Vertice
     return name, vertices, faces, notes
 
 
-def _factor(scale: float | str) -> float:
+def _factor(scale: float | int | str) -> float:
     factor = UNITS.get(scale) if isinstance(scale, str) else scale
     if factor is None or not np.isfinite(factor) or factor <= 0:
         raise ConfigError(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from hoi_lib import catalogue as _catalogue
@@ -46,6 +47,7 @@ ARTICULATED = ("laptop", "lidded_box", "notebook", "pliers")
 HELD_OUT_SEEDS = _random_shapes.HELD_OUT_SEEDS
 POINTS = 1024
 Array = np.ndarray
+Points = Num[Array, "... 3"] | Float[Tensor, "... 3"] | Sequence
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +72,7 @@ class ObjectModel:
         source: object,
         name: str | None = None,
         category: str = "object",
-        scale: float | str | None = None,
+        scale: float | int | str | None = None,
     ) -> ObjectModel:
         """Read a user's mesh: a path in any format trimesh knows, or a trimesh mesh or scene.
 
@@ -112,7 +114,7 @@ class ObjectModel:
             return np.zeros(6, np.float32)
         return np.concatenate([self.hinge.origin, self.hinge.axis]).astype(np.float32)
 
-    def posed_vertices(self, angle: float | Array | None = None) -> Array:
+    def posed_vertices(self, angle: float | int | Array | None = None) -> Array:
         """Vertices in the object's frame at a hinge angle: (V, 3), or (L, V, 3) for an angle (L,)."""
         if angle is None or self.hinge is None:
             shape = np.shape(angle) if angle is not None else ()
@@ -120,9 +122,7 @@ class ObjectModel:
         turned = self._turn(torch.from_numpy(self.vertices), torch.as_tensor(angle, dtype=torch.float64)[..., None])
         return np.where((self.part == 1)[:, None], turned.numpy(), self.vertices)
 
-    def signed_distance(
-        self, points: Float[Array, "... 3"] | Float[Tensor, "... 3"], angle: float | Array | Tensor | None = None
-    ) -> Array | Tensor:
+    def signed_distance(self, points: Points, angle: float | int | Array | Tensor | None = None) -> Array | Tensor:
         """Exact distance (...) in metres from points in the object's frame to its surface, negative inside.
 
         ``angle`` is None (closed), a number, or an array that broadcasts over the leading axes: points (L, N, 3) with
@@ -132,7 +132,7 @@ class ObjectModel:
         return self.closest(points, angle)[0]
 
     def closest(
-        self, points: Float[Array, "... 3"] | Float[Tensor, "... 3"], angle: float | Array | Tensor | None = None
+        self, points: Points, angle: float | int | Array | Tensor | None = None
     ) -> tuple[Array, Array, Array] | tuple[Tensor, Tensor, Tensor]:
         """Signed distance (...), nearest surface point (..., 3) and outward unit normal (..., 3) there.
 
@@ -155,7 +155,7 @@ class ObjectModel:
 
         return distance_grid(self._queries[part], spacing, margin)
 
-    def unhinge(self, points: Float[Tensor, "... 3"], angle: float | Array | Tensor) -> Float[Tensor, "... 3"]:
+    def unhinge(self, points: Float[Tensor, "... 3"], angle: float | int | Array | Tensor) -> Float[Tensor, "... 3"]:
         """Points (..., 3) turned back about the hinge by ``angle``: where part 1 is closed again, as they see it."""
         return self._turn(points, -self._spread(points, angle))
 
@@ -220,7 +220,7 @@ class ObjectModel:
         turn = axis_angle_to_matrix(axis * angle[..., None])
         return (turn @ (points - self._origin(points))[..., None])[..., 0] + self._origin(points)
 
-    def _spread(self, points: Tensor, angle: float | Array | Tensor) -> Tensor:
+    def _spread(self, points: Tensor, angle: float | int | Array | Tensor) -> Tensor:
         """The angle as a tensor that broadcasts over points (..., 3), aligned with their leading axes."""
         spread = torch.as_tensor(angle, dtype=points.dtype, device=points.device)
         lead = points.shape[: spread.dim()]
@@ -230,7 +230,7 @@ class ObjectModel:
             )
         return spread.reshape(*spread.shape, *[1] * (points.dim() - 1 - spread.dim()))
 
-    def _closest(self, points: Tensor, angle: float | Array | Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _closest(self, points: Tensor, angle: float | int | Array | Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Nearest over the parts; the query points are turned back for part 1, and its answers forth."""
         best = None
         for part, query in enumerate(self._queries):

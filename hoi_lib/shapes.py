@@ -12,7 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-Outline = Callable[[float], np.ndarray]
+Number = float | int
+Rows = Sequence[Sequence[Number] | np.ndarray] | np.ndarray
+Outline = Callable[[Number], np.ndarray]
 
 
 class Surface(NamedTuple):
@@ -21,7 +23,7 @@ class Surface(NamedTuple):
     vertices: Float[np.ndarray, "V 3"]
     faces: Int[np.ndarray, "F 3"]
 
-    def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Surface:
+    def moved(self, x: Number = 0.0, y: Number = 0.0, z: Number = 0.0) -> Surface:
         """The same surface shifted by metres."""
         return Surface(self.vertices + np.array([x, y, z]), self.faces)
 
@@ -58,14 +60,14 @@ def hull(points: Float[np.ndarray, "N 3"]) -> Surface:
     return _from_manifold(Manifold.hull_points(np.ascontiguousarray(points)))
 
 
-def circle(radius: float, count: int = 40) -> Outline:
+def circle(radius: Number, count: int = 40) -> Outline:
     """Outline of a circle in the plane; ``outline(inset)`` is the ring (count, 2) ``inset`` metres further in."""
     angle = 2 * np.pi * np.arange(count) / count
     ring = np.stack([np.cos(angle), np.sin(angle)], -1)
     return lambda inset: (radius - inset) * ring
 
 
-def rounded_rectangle(width: float, depth: float, corner: float, steps: int = 5, spacing: float = 0.02) -> Outline:
+def rounded_rectangle(width: Number, depth: Number, corner: Number, steps: int = 5, spacing: Number = 0.02) -> Outline:
     """Outline of a centred rectangle with round corners, counter-clockwise; insets keep the walls parallel.
 
     ``corner`` is the corner radius at inset 0, ``steps`` the segments of one corner (0 with ``corner`` 0 for four
@@ -75,7 +77,7 @@ def rounded_rectangle(width: float, depth: float, corner: float, steps: int = 5,
     arc = np.stack([np.cos(turn), np.sin(turn)], -1)
     pieces = [max(1, round((length - 2 * corner) / spacing)) for length in (width, depth)]
 
-    def ring(inset: float) -> np.ndarray:
+    def ring(inset: Number) -> np.ndarray:
         half = np.array([width, depth]) / 2 - inset
         radius = max(corner - inset, 0.0)
         turned = [arc, arc[:, ::-1] * [-1, 1], -arc, arc[:, ::-1] * [1, -1]]
@@ -92,7 +94,7 @@ def rounded_rectangle(width: float, depth: float, corner: float, steps: int = 5,
 _CORNERS = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
 
 
-def superellipse(half: Float[np.ndarray, "2"], exponent: float, count: int = 40) -> Float[np.ndarray, "count 2"]:
+def superellipse(half: Float[np.ndarray, "2"], exponent: Number, count: int = 40) -> Float[np.ndarray, "count 2"]:
     """Ring of points with ``|x/a|^e + |y/b|^e = 1``, counter-clockwise; ``e = 2`` is an ellipse, large is a box."""
     angle = 2 * np.pi * (np.arange(count) + 0.5) / count
     c, s = np.cos(angle), np.sin(angle)
@@ -100,37 +102,37 @@ def superellipse(half: Float[np.ndarray, "2"], exponent: float, count: int = 40)
     return np.stack([radius * c, radius * s], -1) * half
 
 
-def fillet(points: Sequence[tuple[float, float]], radii: Sequence[float]) -> Float[np.ndarray, "N 2"]:
+def fillet(points: Rows, radii: Sequence[Number]) -> Float[np.ndarray, "N 2"]:
     """A polyline with its inner corners replaced by arcs.
 
     ``points`` are the corners, ``radii`` one radius for each inner one; 0 keeps it sharp. A radius for which a side is
     too short is cut, and arcs are divided so that no chord strays more than 0.06 mm.
     """
     corners = np.asarray(points, float)
-    inner = [_arc(*corners[i : i + 3], radius) for i, radius in enumerate(radii)]
+    sides = np.linalg.norm(np.diff(corners, axis=0), axis=1)
+    room = np.concatenate([sides[:1], sides[1:-1] / 2, sides[-1:]])  # inner sides are shared by two arcs
+    inner = [_arc(*corners[i : i + 3], radius, 0.999 * room[i : i + 2].min()) for i, radius in enumerate(radii)]
     return np.concatenate([corners[:1], *inner, corners[-1:]])
 
 
-def _arc(before: np.ndarray, corner: np.ndarray, after: np.ndarray, radius: float) -> np.ndarray:
+def _arc(before: np.ndarray, corner: np.ndarray, after: np.ndarray, radius: Number, room: Number) -> np.ndarray:
+    """The arc that touches both sides of a corner no farther than ``room`` from it."""
     u, v = before - corner, after - corner
-    lengths = np.linalg.norm(u), np.linalg.norm(v)
-    u, v = u / lengths[0], v / lengths[1]
+    u, v = u / np.linalg.norm(u), v / np.linalg.norm(v)
     half = np.arccos(np.clip(u @ v, -1, 1)) / 2
     if radius <= 0 or half > np.pi / 2 - 1e-6:
         return corner[None]
-    reach = min(radius / np.tan(half), 0.499 * min(lengths))
+    reach = min(radius / np.tan(half), room)
     radius = reach * np.tan(half)
     centre = corner + (u + v) / np.linalg.norm(u + v) * radius / np.sin(half)
     start, end = corner + u * reach - centre, corner + v * reach - centre
-    sweep_angle = np.pi - 2 * half
-    steps = max(3, int(np.ceil(sweep_angle / (2 * np.arccos(max(0.5, 1 - 6e-5 / radius))))))
+    angle = np.pi - 2 * half
+    steps = max(3, int(np.ceil(angle / (2 * np.arccos(max(0.5, 1 - 6e-5 / radius))))))
     share = np.linspace(0, 1, steps + 1)[:, None]
-    return centre + (np.sin((1 - share) * sweep_angle) * start + np.sin(share * sweep_angle) * end) / np.sin(
-        sweep_angle
-    )
+    return centre + (np.sin((1 - share) * angle) * start + np.sin(share * angle) * end) / np.sin(angle)
 
 
-def densify(profile: Float[np.ndarray, "N 2"], spacing: float) -> Float[np.ndarray, "M 2"]:
+def densify(profile: Float[np.ndarray, "N 2"], spacing: Number) -> Float[np.ndarray, "M 2"]:
     """The same polyline with no segment longer than ``spacing`` metres."""
     pieces = [profile[:1]]
     for a, b in zip(profile, profile[1:], strict=False):
@@ -155,7 +157,13 @@ def sweep(outline: Outline, profile: Float[np.ndarray, "N 2"], cap_rings: int = 
 
 
 def block(
-    width: float, depth: float, low: float, high: float, corner: float = 0.0, edge: float = 0.0, spacing: float = 0.02
+    width: Number,
+    depth: Number,
+    low: Number,
+    high: Number,
+    corner: Number = 0.0,
+    edge: Number = 0.0,
+    spacing: Number = 0.02,
 ) -> Surface:
     """A box between two heights, its upright edges rounded by ``corner`` and its upper and lower ones by ``edge``."""
     outline = rounded_rectangle(width, depth, corner, steps=5 if corner > 0 else 0, spacing=spacing)
@@ -164,14 +172,14 @@ def block(
     return sweep(outline, densify(profile, spacing))
 
 
-def cylinder(radius: float, low: float, high: float, edge: float = 0.0, count: int = 40) -> Surface:
+def cylinder(radius: Number, low: Number, high: Number, edge: Number = 0.0, count: int = 40) -> Surface:
     """An upright cylinder between two heights, its edges rounded by ``edge``."""
     reach = max(1.5 * edge, 0.3 * radius)
     profile = fillet([(reach, low), (0, low), (0, high), (reach, high)], [edge, edge])
     return sweep(circle(radius, count), profile, cap_rings=1)
 
 
-def sphere(radius: float, subdivisions: int = 4) -> Surface:
+def sphere(radius: Number, subdivisions: int = 4) -> Surface:
     """A sphere of ``20 · 4^subdivisions`` nearly equal triangles."""
     import trimesh
 
@@ -179,7 +187,7 @@ def sphere(radius: float, subdivisions: int = 4) -> Surface:
     return Surface(np.asarray(mesh.vertices, float), np.asarray(mesh.faces, np.int64))
 
 
-def torus(radius: float, wire: float, count: int = 20, wire_count: int = 6) -> Surface:
+def torus(radius: Number, wire: Number, count: int = 20, wire_count: int = 6) -> Surface:
     """A ring about the z axis: ``radius`` to the middle of a wire of radius ``wire``."""
     import trimesh
 
@@ -188,11 +196,11 @@ def torus(radius: float, wire: float, count: int = 20, wire_count: int = 6) -> S
 
 
 def tube(
-    path: Float[np.ndarray, "N 3"],
-    halves: Float[np.ndarray, "N 2"],
-    exponent: float | Float[np.ndarray, "N"] = 2.0,
-    up: Sequence[float] | None = None,
-    ends: tuple[float, float] = (0.0, 0.0),
+    path: Rows,
+    halves: Rows,
+    exponent: Number | Float[np.ndarray, "N"] = 2.0,
+    up: Sequence[Number] | None = None,
+    ends: tuple[Number, Number] = (0.0, 0.0),
     count: int = 24,
 ) -> Surface:
     """A closed tube through ``path`` whose cross-section has half sizes ``halves`` and is a superellipse.
@@ -210,7 +218,7 @@ def tube(
     side /= np.linalg.norm(side, axis=1, keepdims=True)
     across = np.cross(tangents, side)
 
-    def row(i: int, phi: float = 0.0, reach: float = 0.0) -> np.ndarray:
+    def row(i: int, phi: Number = 0.0, reach: Number = 0.0) -> np.ndarray:
         half = halves[i] - np.minimum(abs(reach), 0.999 * halves[i]) * (1 - np.cos(phi))
         ring = superellipse(half, exponents[i], count)
         return centres[i] + reach * np.sin(phi) * tangents[i] + ring[:, :1] * side[i] + ring[:, 1:] * across[i]
@@ -221,7 +229,7 @@ def tube(
     return loft(np.stack([*first, *(row(i) for i in range(len(centres))), *last]))
 
 
-def interpolate(keys: Sequence[Sequence[float]], count: int) -> Float[np.ndarray, "count K"]:
+def interpolate(keys: Rows, count: int) -> Float[np.ndarray, "count K"]:
     """``count`` rows on a smooth, never overshooting curve through the rows of ``keys``, whose first column rises."""
     from scipy.interpolate import PchipInterpolator
 
@@ -246,7 +254,7 @@ def loft(rows: Float[np.ndarray, "N K 3"]) -> Surface:
     return cleaned(Surface(vertices, np.concatenate(faces)))
 
 
-def cleaned(surface: Surface, tolerance: float = 1e-7) -> Surface:
+def cleaned(surface: Surface, tolerance: Number = 1e-7) -> Surface:
     """The same surface with coincident vertices merged and the faces that this closes taken out."""
     keys = np.round(surface.vertices / tolerance).astype(np.int64)
     _, first, merged = np.unique(keys, axis=0, return_index=True, return_inverse=True)

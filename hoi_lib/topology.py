@@ -109,29 +109,36 @@ def winding_number(point: Float[np.ndarray, "3"], vertices: Float[np.ndarray, "V
     return float(np.arctan2(triple, rest).sum() / (2 * np.pi))
 
 
-def boundary_loops(faces: Faces) -> list[Int[np.ndarray, "N"]]:
+def boundary_loops(faces: Faces) -> list[Int[np.ndarray, "_"]]:
     """The rims of a surface, each as its vertices in the order in which the faces walk it.
 
-    Only simple rims are given: where several touch at a vertex they are left out.
+    Where rims touch at a vertex they are taken apart into loops that pass it once each. Open ends, which only a
+    surface that disagrees with itself has, are left out.
     """
     edges = directed_edges(faces)
-    rim = edges[~np.isin(_keys(edges), _keys(edges[:, ::-1]))]
-    starts, counts = np.unique(rim[:, 0], return_counts=True)
-    single = set(starts[counts == 1].tolist())
-    following = {a: b for a, b in rim.tolist() if a in single}
+    following: dict[int, list[int]] = {}
+    for a, b in edges[~np.isin(_keys(edges), _keys(edges[:, ::-1]))].tolist():
+        following.setdefault(a, []).append(b)
     loops = []
-    while following:
-        first, vertex = following.popitem()
-        loop = [first]
-        while vertex in following:
-            loop.append(vertex)
-            vertex = following.pop(vertex)
-        if vertex == first and len(loop) > 2:
-            loops.append(np.array(loop))
-    return sorted(loops, key=lambda loop: loop.min())
+    for first in list(following):
+        walk = [first]
+        while walk:
+            if not following.get(walk[-1]):
+                walk.pop()
+                continue
+            vertex = following[walk[-1]].pop()
+            if vertex in walk:
+                start = walk.index(vertex)
+                loops.append(np.array(walk[start:]))
+                del walk[start + 1 :]
+            else:
+                walk.append(vertex)
+    return [loop for loop in loops if len(loop) > 2]
 
 
-def bodies(vertices: Float[np.ndarray, "V 3"], faces: Faces, most: int = 16) -> list[tuple[Faces, bool]]:
+def bodies(
+    vertices: Float[np.ndarray, "V 3"], faces: Faces, most: int = 16
+) -> list[tuple[Int[np.ndarray, "_ 3"], bool]]:
     """Split a surface into solids: the faces of each, and whether it is closed and looks outwards.
 
     Every closed piece is a solid with the cavities in it; all open pieces together are one more, since a surface in
@@ -152,24 +159,27 @@ def bodies(vertices: Float[np.ndarray, "V 3"], faces: Faces, most: int = 16) -> 
     return [*found, (np.concatenate(loose), False)] if loose else found
 
 
-def contains(vertices: Float[np.ndarray, "V 3"], outer: Faces, inner: Faces) -> bool:
-    """True if the first vertex of ``inner`` is inside the closed surface ``outer``."""
-    return winding_number(vertices[inner[0, 0]], vertices, outer) > 0.5
+def contains(vertices: Float[np.ndarray, "V 3"], outer: Faces, inner: Int[np.ndarray, "G 3"]) -> bool:
+    """True if the first vertex of ``inner`` is inside the closed surface ``outer``, whichever way that looks."""
+    return abs(winding_number(vertices[inner[0, 0]], vertices, outer)) > 0.5
 
 
 def face_outwards(vertices: Float[np.ndarray, "V 3"], faces: Faces) -> tuple[Faces, int]:
-    """Turn every piece that looks inwards and is no cavity of another; returns the faces and how many were turned."""
-    if volume(vertices, faces) < 0:
-        faces, count = face_outwards(vertices, faces[:, ::-1])
-        return faces, max(1, count)
+    """Turn every outermost piece that looks inwards, with all that is in it; returns the faces and how many turned.
+
+    What lies inside another piece keeps its sense relative to that: a cavity stays a cavity. A flat sheet stays too.
+    """
+    least = -1e-6 * np.linalg.norm(np.ptp(vertices, axis=0)) ** 3
     piece = components(faces)
-    if piece.max() >= 64:  # crumbs were judged together
-        return faces, 0
+    if piece.max() >= 64:  # crumbs are judged together
+        inwards = volume(vertices, faces) < least
+        return turn(faces, np.full(len(faces), inwards)), int(inwards)
     pieces = [faces[piece == k] for k in range(piece.max() + 1)]
+    shells = [k for k, p in enumerate(pieces) if is_closed(p)]
     volumes = [volume(vertices, p) for p in pieces]
-    shells = [p for p, v in zip(pieces, volumes, strict=True) if v > 0 and is_closed(p)]
-    inside_out = [
-        v < 0 and not any(contains(vertices, shell, p) for shell in shells)
-        for p, v in zip(pieces, volumes, strict=True)
-    ]
-    return turn(faces, np.array(inside_out)[piece]), sum(inside_out)
+    inwards = np.zeros(len(pieces), bool)
+    for k, p in enumerate(pieces):
+        around = [j for j in shells if j != k and contains(vertices, pieces[j], p)]
+        outermost = max([*around, k], key=lambda j: abs(volumes[j]))
+        inwards[k] = volumes[outermost] < least
+    return turn(faces, inwards[piece]), int(inwards.sum())
