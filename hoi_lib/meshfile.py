@@ -184,8 +184,8 @@ def _decimated(vertices: Vertices, faces: Faces) -> tuple[Vertices, Faces]:
 
 
 def _close_holes(vertices: Vertices, faces: Faces) -> tuple[Vertices, Faces, int]:
-    """Fill each hole whose rim is no wider than a tenth of the mesh with a fan round its middle."""
-    limit = 0.1 * np.linalg.norm(np.ptp(vertices, axis=0))
+    """Fill each hole whose rim is no wider than a fifth of the mesh with a fan round its middle."""
+    limit = 0.2 * np.linalg.norm(np.ptp(vertices, axis=0))
     added_vertices, added_faces = [vertices], [faces]
     count = len(vertices)
     for loop in boundary_loops(faces):
