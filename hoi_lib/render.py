@@ -216,7 +216,7 @@ def _frame(z: np.ndarray) -> np.ndarray:
 class _Painter:
     """Buffers and kernels for one picture."""
 
-    def __init__(self, eye: Camera, size: tuple[int, int], samples: int, bounds: tuple[np.ndarray, float]):
+    def __init__(self, eye: Camera, size: tuple[int, int], samples: int, bounds: tuple[np.ndarray, float]) -> None:
         self.eye, self.size, self.samples, self.bounds = eye, size, samples, bounds
         from hoi_lib.warp_start import start_warp
 
@@ -284,7 +284,9 @@ class _Painter:
         share = gaussian_filter(out.numpy(), max(self.size) / 400, mode="nearest")
         return zoom(share, 2, order=1, mode="nearest", grid_mode=True)[: self.size[1], : self.size[0]]
 
-    def paint(self, canvas: np.ndarray, meshes: list[Mesh], lights: object, opacity: float, opaque: bool = False):
+    def paint(
+        self, canvas: np.ndarray, meshes: list[Mesh], lights: object, opacity: float | int, opaque: bool = False
+    ) -> np.ndarray:
         """Lay ``meshes`` over ``canvas`` (H, W, 3) where nothing opaque is nearer; returns the new canvas."""
         if not meshes:
             return canvas

@@ -217,4 +217,7 @@ def _asset(name: str) -> str:
 
 
 def _scripts_inline() -> str:
-    return f"<script>{_asset('three.min.js')}</script><script>{_asset('viewer.js')}</script>"
+    three = _asset("three.min.js").replace(
+        "var HoiThree=", "window.HoiThree=window.HoiThree||", 1
+    )  # one a page is enough
+    return f"<script>{three}</script><script>{_asset('viewer.js')}</script>"

@@ -3,7 +3,7 @@
 (() => {
   "use strict";
   if (window.hoiViewer) { window.hoiViewer.mountAll(); return; }
-  const T = HoiThree;
+  const T = window.HoiThree;
   const TYPES = { int8: Int8Array, uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array };
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const dark = matchMedia("(prefers-color-scheme: dark)");
