@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from hoi_lib.errors import ConfigError, MeshError
-from hoi_lib.topology import boundary_loops, face_outwards, is_closed, orient, weld
+from hoi_lib.topology import boundary_loops, components, face_outwards, is_closed, orient, weld
 
 CHAPTER = "chapter 4, “Your own mesh”"
 UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001}
@@ -188,9 +188,11 @@ def _close_holes(vertices: Vertices, faces: Faces) -> tuple[Vertices, Faces, int
     limit = 0.2 * np.linalg.norm(np.ptp(vertices, axis=0))
     added_vertices, added_faces = [vertices], [faces]
     count = len(vertices)
+    piece = components(faces)
+    alone = {frozenset(face) for face in faces[np.bincount(piece)[piece] == 1].tolist()}  # a triangle is no hole
     for loop in boundary_loops(faces):
         rim = vertices[loop]
-        if np.linalg.norm(np.ptp(rim, axis=0)) > limit:
+        if frozenset(loop.tolist()) in alone or np.linalg.norm(np.ptp(rim, axis=0)) > limit:
             continue
         if len(loop) == 3:
             added_faces.append(loop[None, ::-1])
