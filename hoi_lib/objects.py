@@ -300,12 +300,18 @@ def _farthest_samples(vertices: Array, faces: Array, part: Array, count: int) ->
     u, v = np.where(flip, 1 - u, u), np.where(flip, 1 - v, v)
     a, b, c = (corners[face, i] for i in range(3))
     dense = (a + u * (b - a) + v * (c - a)).astype(np.float32)
-    keep = np.empty(count, np.int64)
-    distance = np.full(len(dense), np.inf, np.float32)
-    chosen = 0
-    for i in range(count):
-        keep[i] = chosen
-        distance = np.minimum(distance, ((dense - dense[chosen]) ** 2).sum(-1))
-        chosen = int(distance.argmax())
+    keep = farthest_points(dense, count)
     normal = cross[face[keep]] / np.maximum(area[face[keep], None], 1e-300)
     return dense[keep], normal.astype(np.float32), part[faces[face[keep], 0]]
+
+
+def farthest_points(points: Float[Array, "N 3"], count: int) -> Array:
+    """Indices (count,) of points chosen one after the other, each farthest from those before."""
+    columns = np.ascontiguousarray(points.T)
+    distance = np.full(len(points), np.inf, points.dtype)
+    keep = np.zeros(count, np.int64)
+    for i in range(1, count):
+        x, y, z = columns - points[keep[i - 1], :, None]
+        np.minimum(distance, x * x + y * y + z * z, out=distance)
+        keep[i] = distance.argmax()
+    return keep

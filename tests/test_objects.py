@@ -7,7 +7,7 @@ import torch
 from hoi_lib.catalogue import Hinge
 from hoi_lib.errors import OutputError, StoreError
 from hoi_lib.motion import pose_object_points
-from hoi_lib.objects import ObjectModel, load_object, random_shape
+from hoi_lib.objects import ObjectModel, farthest_points, load_object, random_shape
 from hoi_lib.shapes import block, sphere
 
 RNG = np.random.default_rng(0)
@@ -139,6 +139,15 @@ def test_samples_cover_the_surface_lie_on_it_and_look_out_of_it(name):
     anywhere = (corners[face] * RNG.dirichlet([1, 1, 1], 4000)[..., None]).sum(1)
     reach = np.linalg.norm(anywhere[:, None] - model.points[None], axis=-1).min(1)
     assert reach.max() < 2.2 * np.sqrt(area.sum() / 1024 / np.pi)  # discs of this share of the area reach 1.0
+
+
+def test_farthest_points_are_each_the_farthest_from_those_before():
+    cloud = RNG.normal(size=(200, 3)).astype(np.float32)
+    order = farthest_points(cloud, 30)
+    assert order[0] == 0 and len(set(order)) == 30
+    for i in range(1, 30):
+        gap = np.linalg.norm(cloud[:, None] - cloud[None, order[:i]], axis=-1).min(1)
+        assert gap[order[i]] == pytest.approx(gap.max())
 
 
 def test_samples_name_their_part():
