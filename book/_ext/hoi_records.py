@@ -106,10 +106,11 @@ def _section(name: str, record: dict) -> nodes.section:
     section = nodes.section(ids=[f"record-{slug(name)}"], names=[name])
     section += nodes.title(text=name)
     code, hardware = record["code"], record["hardware"]
-    commit = (code.get("commit") or "no checkout")[:10] + (" with local changes" if code.get("dirty") else "")
+    commit = f"commit {code['commit'][:10]}" if code.get("commit") else f"version {code['version']}"
+    commit += " with local changes" if code.get("dirty") else ""
     rows = [
         ("made by", nodes.literal(text=record["command"])),
-        ("on", f"{record['created'][:10]}, commit {commit}"),
+        ("on", f"{record['created'][:10]}, {commit}"),
         ("grade of sameness", record["sameness"]),
         ("seeds", ", ".join(map(str, record["seeds"]))),
         ("data", f"{record['data']['profile']}, fingerprint {str(record['data']['fingerprint'])[:16]}"),
@@ -119,9 +120,12 @@ def _section(name: str, record: dict) -> nodes.section:
     if record.get("rule"):
         rows.append(("selection rule", record["rule"]))
     section += _table([], rows)
-    metrics = [(key, *_metric(entry)) for key, entry in record["metrics"].items()]
-    if metrics:
-        section += _table(["metric", "value", "spread", "n"], metrics)
+    whole = {key: entry for key, entry in record["metrics"].items() if "/" not in key}
+    if whole:
+        section += _table(["metric", "value", "spread", "n"], [(key, *_metric(entry)) for key, entry in whole.items()])
+    parts = {key: entry for key, entry in record["metrics"].items() if "/" in key}
+    if parts:
+        section += _folded("By part", _by_part(parts)) if whole else _by_part(parts)
     for note in record["notes"]:
         section += nodes.paragraph(text=note)
     config = json.dumps({"config": record["config"], "packages": record["packages"]}, indent=1, ensure_ascii=False)
@@ -138,6 +142,14 @@ def _metric(entry: dict) -> tuple[str, str, str]:
     value = f"{entry['value']:.4g}" + (f" {entry['unit']}" if entry["unit"] else "")
     spread = "one run" if entry["spread"] is None else f"± {entry['spread']:.2g}"
     return value, spread, str(entry["n"])
+
+
+def _by_part(metrics: dict) -> nodes.table:
+    """Metrics named "what/part" as a table with one row a part and one column for what was measured."""
+    columns = list(dict.fromkeys(key.split("/", 1)[0] for key in metrics))
+    rows = list(dict.fromkeys(key.split("/", 1)[1] for key in metrics))
+    cell = {key: _metric(entry)[0] for key, entry in metrics.items()}
+    return _table(["", *columns], [(row, *(cell.get(f"{column}/{row}", "") for column in columns)) for row in rows])
 
 
 def _folded(title: str, *content: nodes.Node) -> list[nodes.Node]:
