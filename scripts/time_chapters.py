@@ -77,7 +77,7 @@ def main(names: list[str]) -> int:
     target = ROOT / "book" / "records" / f"chapters_{profile.name}.json"
     metrics = records.load(target)["metrics"] if target.exists() else {}
     known = {path.stem for path in chapters()}
-    metrics = {key: entry for key, entry in metrics.items() if key.split("/")[1] in known}
+    metrics = {key: entry for key, entry in metrics.items() if key.split("/")[0] in known}
     prepare_data()
     start = time.monotonic()
     for path in chapters():
@@ -86,9 +86,9 @@ def main(names: list[str]) -> int:
         for cores in [c for c in CORES if c <= len(os.sched_getaffinity(0))]:
             seconds, peak = measure(path, cores)
             kind = "seconds" if cores == REFERENCE else f"seconds_{cores}"
-            metrics[f"{kind}/{path.stem}"] = records.metric(round(seconds, 2), 1, "s")
+            metrics[f"{path.stem}/{kind}"] = records.metric(round(seconds, 2), 1, "s")
             if cores == REFERENCE:
-                metrics[f"memory/{path.stem}"] = records.metric(round(peak), 1, "MB")
+                metrics[f"{path.stem}/memory"] = records.metric(round(peak), 1, "MB")
             print(f"{path.stem:<24} {cores} cores  {seconds:6.1f} s  {peak:6.0f} MB", flush=True)
     store = data.default()
     record = records.new(

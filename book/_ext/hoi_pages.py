@@ -40,9 +40,9 @@ def badges(app, page: str, found: dict) -> list[tuple[str, str]]:
     row = []
     for size in ("smoke", "laptop", "full"):
         record = found.get(f"chapters_{size}")
-        seconds = record and record["metrics"].get(f"seconds/{name}")
+        seconds = record and record["metrics"].get(f"{name}/seconds")
         if seconds:
-            memory = record["metrics"][f"memory/{name}"]["value"] / 1000
+            memory = record["metrics"][f"{name}/memory"]["value"] / 1000
             where = record["hardware"]["gpu"] or f"{record['config']['reference_cores']} CPU cores"
             row.append(("time", f"{size}: {_duration(seconds['value'])}, {memory:.1f} GB on {where}"))
     row.append(("data", DATA.get(about["data"], f"data: {about['data']}")))

@@ -145,11 +145,11 @@ def _metric(entry: dict) -> tuple[str, str, str]:
 
 
 def _by_part(metrics: dict) -> nodes.table:
-    """Metrics named "what/part" as a table with one row a part and one column for what was measured."""
-    columns = list(dict.fromkeys(key.split("/", 1)[0] for key in metrics))
-    rows = list(dict.fromkeys(key.split("/", 1)[1] for key in metrics))
+    """Metrics named "part/what" as a table with one row a part and one column for what was measured."""
+    columns = list(dict.fromkeys(key.rpartition("/")[2] for key in metrics))
+    rows = list(dict.fromkeys(key.rpartition("/")[0] for key in metrics))
     cell = {key: _metric(entry)[0] for key, entry in metrics.items()}
-    return _table(["", *columns], [(row, *(cell.get(f"{column}/{row}", "") for column in columns)) for row in rows])
+    return _table(["", *columns], [(row, *(cell.get(f"{row}/{column}", "") for column in columns)) for row in rows])
 
 
 def _folded(title: str, *content: nodes.Node) -> list[nodes.Node]:

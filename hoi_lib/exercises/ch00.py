@@ -7,7 +7,7 @@ from typing import Any
 from hoi_lib.exercises import exercise, require
 from hoi_lib.sameness import DIFFERENT, GRADES, grade
 
-ASKED = "metrics.memory/02_rotations"  # of the record chapters_smoke
+ASKED = "metrics.02_rotations/memory"  # of the record chapters_smoke
 
 
 @exercise(
@@ -29,9 +29,9 @@ def numbers_in_a_clip(answer: Any) -> None:
     chapter="00",
     hint="records.book() gives every record by name; loop over record['metrics'] and compare value and unit.",
     wrong=[
-        {"record": "chapters_smoke", "key": "metrics.seconds/02_rotations"},
+        {"record": "chapters_smoke", "key": "metrics.02_rotations/seconds"},
         {"record": "chapters_full", "key": ASKED},
-        {"record": "chapters_smoke", "key": "memory/02_rotations"},
+        {"record": "chapters_smoke", "key": "02_rotations/memory"},
     ],
 )
 def record_behind_a_number(answer: Any) -> None:
