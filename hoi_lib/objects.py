@@ -8,12 +8,10 @@ by the hinge angle about the hinge's axis. Catalogue objects, random ones and me
 from __future__ import annotations
 
 import os
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +22,8 @@ from torch import Tensor
 from hoi_lib import catalogue as _catalogue
 from hoi_lib import random_shapes as _random_shapes
 from hoi_lib.catalogue import Hinge, Solid
-from hoi_lib.errors import MeshError, OutputError, StoreError
+from hoi_lib.errors import MeshError, StoreError
+from hoi_lib.records import atomic
 from hoi_lib.rotations import axis_angle_to_matrix
 from hoi_lib.shapes import Surface
 
@@ -160,22 +159,12 @@ class ObjectModel:
         return self._turn(points, -self._spread(points, angle))
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write everything, samples included, to one ``.npz``: first to a temporary name, then renamed."""
-        path = Path(path)
+        """Write everything, samples included, to one ``.npz`` in one piece; or raise :class:`OutputError`."""
         hinge = {f"hinge_{k}": v for k, v in vars(self.hinge).items()} if self.hinge else {}
         arrays = {k: getattr(self, k) for k in ("vertices", "faces", "part", "points", "normals", "point_part")}
         words = {"name": self.name, "category": self.category, "notes": np.array(self.notes, dtype=np.str_)}
-        try:
-            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
-                try:
-                    np.savez_compressed(file, **arrays, **hinge, **words)
-                    file.close()
-                    os.replace(file.name, path)
-                except BaseException:
-                    os.unlink(file.name)
-                    raise
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror}).", "Choose another folder.") from error
+        with atomic(path) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, **arrays, **hinge, **words)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> ObjectModel:
