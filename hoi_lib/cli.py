@@ -132,7 +132,7 @@ def train(folder: Path | None, preset: str, settings: tuple[str, ...], out: Path
 
     size = profiles.get(profile)
     config = config_for(preset, size, dict(_setting(s) for s in settings))
-    store = datasets.load(folder) if folder else datasets.default(size)
+    store = datasets.load(folder) if folder else datasets.default(profile)
     record = run(config, store, out, resume=resume)
     click.echo(f"trained in {record['wall_time_s'] / 60:.1f} minutes: {out}")
 
