@@ -16,6 +16,7 @@ IMAGE = re.compile(r"!\[(?P<alt>[^\]]*)\]\((?P<target>[^)\s]+)")
 DIRECTIVE = re.compile(
     r"^(?P<fence>[`:]{3,})\{(?:image|figure)\}\s*(?P<target>\S+)\n(?P<body>.*?)^(?P=fence)", re.M | re.S
 )
+CARD = re.compile(r":img-top:\s*(?P<target>\S+)\n(?P<body>(?::\S+:.*\n)*)")
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 FENCE = re.compile(r"^(`{3,}|:{3,}).*?^\1\s*$", re.M | re.S)
 
@@ -43,6 +44,10 @@ def images(path: Path, where: str, text: str) -> Iterator[Finding]:
     for match in IMAGE.finditer(_without_code(text)):
         if len(match["alt"].split()) < 3:
             yield Finding(path, where, "alt", f"the picture {match['target']} needs words in its brackets")
+    for match in CARD.finditer(text):
+        alt = re.search(r":img-alt:\s*(.+)", match["body"])
+        if not alt or len(alt[1].split()) < 3:
+            yield Finding(path, where, "alt", f"the picture {match['target']} needs an :img-alt: line")
     for match in DIRECTIVE.finditer(text):
         alt = re.search(r":alt:\s*(.+)", match["body"])
         if not alt or len(alt[1].split()) < 3:
@@ -53,7 +58,7 @@ def links(root: Path, path: Path, where: str, text: str) -> Iterator[Finding]:
     """Relative links and pictures lead to files that are there."""
     text = _without_code(text)
     targets = [m["target"] for pattern in (IMAGE, LINK) for m in pattern.finditer(text)]
-    targets += [m["target"] for m in DIRECTIVE.finditer(text)]
+    targets += [m["target"] for pattern in (DIRECTIVE, CARD) for m in pattern.finditer(text)]
     for target in targets:
         file = target.split("#")[0]
         if not file or re.match(r"[a-z]+:", file):

@@ -173,7 +173,8 @@ def test_pictures_without_words_and_dead_links_are_found(tmp_path):
         "![](book/part/01_chapter.ipynb) [here](nowhere.md) [there](book/part) `[x](y)`"
     )
     (tmp_path / "book" / "a.md").write_text("```{image} part/01_chapter.ipynb\n:width: 3\n```\n[net](https://x.org)\n")
-    assert sorted(f.rule for f in prose.check(root)) == ["alt", "alt", "link"]
+    (tmp_path / "book" / "b.md").write_text("```{card} A\n:img-top: lost.png\n:link: a\n```\n")
+    assert sorted(f.rule for f in prose.check(root)) == ["alt", "alt", "alt", "link", "link"]
 
 
 @pytest.fixture
