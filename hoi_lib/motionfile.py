@@ -11,7 +11,7 @@ from hoi_lib.errors import StoreError
 from hoi_lib.motion import HandTrack, MotionClip, ObjectTrack
 from hoi_lib.plots import COLORS
 from hoi_lib.records import atomic
-from hoi_lib.render import BACKGROUND, camera, render, rgb
+from hoi_lib.render import BACKGROUND, render, rgb
 from hoi_lib.scene import Scene
 
 BAR = 7  # pixels: height of one row of the contact bar
@@ -22,7 +22,7 @@ def save_gif(
     path: str | Path,
     size: int = 360,
     fps: float = 15,
-    view: str | tuple = "three_quarter",
+    view: str | tuple = "best",
     caption: bool = True,
 ) -> Path:
     """Write the scene as a looping picture of ``size``² pixels, in one piece or not at all.
@@ -53,7 +53,7 @@ def _pictures(scene: Scene, frames: range, size: int, view: str | tuple, caption
     head = _caption(scene.caption, size) if caption and scene.caption else np.zeros((0, size, 3), np.uint8)
     head = head if len(head) <= size // 3 else head[:0]  # a tiny picture has no room for words
     box = (size, size - foot - len(head))
-    eye = camera(scene.points, view, box)
+    eye = scene.eye(view, box)
     found = []
     for frame in frames:
         picture = render(scene.meshes(frame), size=box, eye=eye, ground=scene.ground, samples=2)

@@ -210,16 +210,21 @@ def show(
 def film_strip(
     scene: Scene,
     frames: Sequence[int] | int = 5,
-    view: str | tuple = "three_quarter",
+    view: str | tuple = "best",
     size: tuple[int, int] = (360, 360),
     zoom: float | int = 1.0,
 ) -> np.ndarray:
     """A motion as one wide picture (H, n W, 3) uint8: the same eye looks at each of ``frames``.
 
-    A number instead of a list takes that many frames, evenly spaced from the first to the last.
+    ``view`` is "best" for both hands and object, a name of :data:`VIEWS`, or degrees. A number instead of a list takes
+    that many frames, evenly spaced from the first to the last.
     """
     if isinstance(frames, int):
         frames = np.linspace(0, scene.frames - 1, frames).round().astype(int).tolist()
+    if view == "best":
+        from hoi_lib.scene import best_view
+
+        view = best_view(scene)
     moments = [scene.meshes(frame) for frame in frames]
     points = np.concatenate([np.asarray(m.vertices) for meshes in moments for m in meshes])
     eye = camera(points, view, size, zoom)

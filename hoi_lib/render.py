@@ -142,6 +142,15 @@ def render(
     return np.uint8(to_srgb(canvas) * 255 + 0.5)
 
 
+def seen(meshes: Sequence[Mesh], eye: Camera, size: tuple[int, int]) -> np.ndarray:
+    """Number of the mesh that is nearest at each pixel, (H, W), −1 where there is none."""
+    painter = _Painter(eye, size, 1, bounds=(np.zeros(3), 1.0))
+    vertices, faces, _ = _join(list(meshes))
+    _, ids = painter.raster(eye.project(vertices, *size)[None], faces, (size[1], size[0]), keep_ids=True)
+    owner = np.append(np.repeat(np.arange(len(meshes)), [len(m.faces) for m in meshes]), -1)
+    return owner[ids.numpy()[0]]
+
+
 def rgb(color: object) -> np.ndarray:
     """sRGB (3,) in [0, 1] of any colour that matplotlib takes."""
     from matplotlib.colors import to_rgb
@@ -238,7 +247,7 @@ class _Painter:
         kind = np.int32 if np.issubdtype(values.dtype, np.integer) else np.float32
         return self.wp.array(np.ascontiguousarray(values, dtype=kind), dtype=dtype, device="cpu")
 
-    def _raster(self, points: np.ndarray, faces: np.ndarray, shape: tuple, keep_ids: bool) -> tuple:
+    def raster(self, points: np.ndarray, faces: np.ndarray, shape: tuple, keep_ids: bool) -> tuple:
         """Nearness (N, H, W) and face (N, H, W) of ``points`` (N, V, 3), already projected."""
         near = self._full((len(points), *shape), self.kernels.EMPTY)
         ids = self._full((len(points), *shape) if keep_ids else (0, 0, 0), -1, int)
@@ -266,7 +275,7 @@ class _Painter:
         maps = np.stack([local @ across.T, local @ along.T, local @ directions.T], -1).transpose(1, 0, 2)
         maps = maps * [resolution / 2, resolution / 2, radius] + [resolution / 2, resolution / 2, 0]
         rig = self.kernels.Lights()
-        rig.near, _ = self._raster(maps, faces, (resolution, resolution), keep_ids=False)
+        rig.near, _ = self.raster(maps, faces, (resolution, resolution), keep_ids=False)
         vec3 = self.wp.vec3
         rig.direction, rig.color = self._array(directions, vec3), self._array(colors, vec3)
         rig.across, rig.along = self._array(across, vec3), self._array(along, vec3)
@@ -293,7 +302,7 @@ class _Painter:
         vertices, faces, colors = _join(meshes)
         shape = self.size[1] * self.samples, self.size[0] * self.samples
         screen = self.eye.project(vertices, shape[1], shape[0])
-        near, ids = self._raster(screen[None], faces, shape, keep_ids=True)
+        near, ids = self.raster(screen[None], faces, shape, keep_ids=True)
         surface = self.kernels.Surface()
         vec3 = self.wp.vec3
         surface.faces, surface.points = self._array(faces, self.wp.vec3i), self._array(vertices, vec3)

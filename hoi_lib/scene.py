@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 
 from hoi_lib.drawables import Mesh
 from hoi_lib.plots import COLORS
+from hoi_lib.render import VIEWS, Camera, camera, seen
 
 if TYPE_CHECKING:
     from hoi_lib.hand import HandModel
@@ -127,6 +128,10 @@ class Scene:
         """Height in metres of the lowest place that is ever reached."""
         return float(self.points[:, 2].min())
 
+    def eye(self, view: str | tuple, size: tuple[int, int], zoom: float | int = 1.0) -> Camera:
+        """A camera that sees all of the motion; the view "best" is found by :func:`best_view`."""
+        return camera(self.points, best_view(self) if view == "best" else view, size, zoom)
+
     def meshes(self, frame: int) -> list[Mesh]:
         """The surfaces of one frame, ready for :func:`hoi_lib.render.render`."""
         return [Mesh(t.vertices[frame], t.faces, t.color) for t in self.tracks if t.shown(frame)]
@@ -140,6 +145,38 @@ class Scene:
         touching = [self.label(n) for n, c in self.contact.items() if c[frame]]
         text = f"frame {frame + 1} of {self.frames}, {frame / self.fps:.2f} s"
         return text + (f", {' and '.join(touching)} in contact" if touching else "")
+
+
+def best_view(scene: Scene, elevation: float = 22.0, directions: int = 12) -> tuple[float, float]:
+    """The azimuth, of evenly spaced ones, from which the hands and what they hold are seen best, and the elevation.
+
+    At five moments, three of them in contact, the visible areas of hands and of objects are multiplied, the cut wrist
+    counting against the hands, so that no view looks along an arm or has one body behind the other. Of equal views
+    the one nearer to the front wins.
+    """
+    touching = np.flatnonzero(np.any(list(scene.contact.values()), axis=0)) if scene.contact else np.zeros(0, int)
+    inner = touching if len(touching) else np.arange(scene.frames)
+    moments = {0, *(int(inner[k * (len(inner) - 1) // 4]) for k in (1, 2, 3)), scene.frames - 1}
+    angles = VIEWS["three_quarter"][0] + np.arange(directions) * 360 / directions
+    liking = 1 + 0.2 * np.cos(np.radians(angles))
+    scores = [sum(_shown(scene, frame, (float(a), elevation)) for frame in moments) for a in angles]
+    best = float(angles[int(np.argmax(liking * scores))])
+    return (best + 180) % 360 - 180, elevation
+
+
+def _shown(scene: Scene, frame: int, view: tuple[float, float]) -> float:
+    """How well a view shows hands and objects in one frame: the root of the product of their areas in pixels."""
+    meshes, worth = [], []
+    for track in (t for t in scene.tracks if t.shown(frame)):
+        hand, vertices = isinstance(track.motion, Rig), np.asarray(track.vertices[frame])
+        cut = (np.asarray(track.faces) == len(vertices) - 1).any(1) & hand
+        for faces, value in ((track.faces[~cut], (1, 0) if hand else (0, 1)), (track.faces[cut], (-2, 0))):
+            meshes.append(Mesh(vertices, faces))
+            worth.append(value)
+    owner = seen(meshes, camera(np.concatenate([m.vertices for m in meshes]), view, (96, 96)), (96, 96))
+    areas = np.bincount(owner[owner >= 0], minlength=len(meshes)) @ np.array(worth, float)
+    hands, objects = np.maximum(areas, 1)
+    return float(np.sqrt(hands * objects))
 
 
 def _where(visible: Array | None, frames: int) -> Array:

@@ -26,8 +26,8 @@ from hoi_lib.glb import save_glb
 from hoi_lib.motionfile import load_npz, save_gif, save_npz
 from hoi_lib.plots import COLORS
 from hoi_lib.records import atomic
-from hoi_lib.render import FIELD, Camera, camera, render
-from hoi_lib.scene import MeshTrack, Rig, Rigid, Scene, hand_mesh_track, scene_of
+from hoi_lib.render import FIELD, Camera, render
+from hoi_lib.scene import MeshTrack, Rig, Rigid, Scene, best_view, hand_mesh_track, scene_of
 
 __all__ = [
     "Embedded",
@@ -35,6 +35,7 @@ __all__ = [
     "Rig",
     "Rigid",
     "Scene",
+    "best_view",
     "embed",
     "hand_mesh_track",
     "load_npz",
@@ -64,11 +65,12 @@ class Embedded:
         return f"3D viewer: {self.alt}"
 
 
-def save_html(scene: Scene, path: str | Path, view: str | tuple = "three_quarter", title: str | None = None) -> Path:
+def save_html(scene: Scene, path: str | Path, view: str | tuple = "best", title: str | None = None) -> Path:
     """Write the scene as one page that runs from disk with no network, in one piece or not at all.
 
-    The page turns, plays, scrubs, tells frame and contact in words, and follows the reader's dark mode. Raises
-    :class:`hoi_lib.errors.OutputError` where it cannot be written.
+    ``view`` is where it is first seen from: "best" for both hands and object, a name of :data:`hoi_lib.render.VIEWS`,
+    or degrees. The page turns, plays, scrubs, tells frame and contact in words, and follows the reader's dark mode.
+    Raises :class:`hoi_lib.errors.OutputError` where it cannot be written.
     """
     name = escape(title or scene.caption or "Hands and object")
     body = _figure(scene, name, view, frame=_key_frame(scene), height=None)
@@ -82,9 +84,7 @@ def save_html(scene: Scene, path: str | Path, view: str | tuple = "three_quarter
     return path
 
 
-def embed(
-    scene: Scene, alt: str, height: int = 420, view: str | tuple = "three_quarter", frame: int | None = None
-) -> Embedded:
+def embed(scene: Scene, alt: str, height: int = 420, view: str | tuple = "best", frame: int | None = None) -> Embedded:
     """The scene as a figure of a notebook or of the book, ``height`` pixels tall, starting at ``frame``.
 
     ``alt`` says what there is to see. In the book's build (``HOI_BOOK=1``) all viewers share one copy of the scripts
@@ -104,7 +104,7 @@ def _key_frame(scene: Scene) -> int:
 
 
 def _figure(scene: Scene, alt: str, view: str | tuple, frame: int, height: int | None) -> str:
-    eye = camera(scene.points, view, STILL)
+    eye = scene.eye(view, STILL)
     still = render(scene.meshes(frame), size=STILL, eye=eye, ground=scene.ground, samples=2)
     style = f' style="--hoi-height:{height}px"' if height else ""
     caption = f'<p class="hoi-viewer-caption">{escape(scene.caption)}</p>' if scene.caption else ""

@@ -107,6 +107,18 @@ def test_tracks_of_different_lengths_are_refused(toy):
         Scene(toy.tracks, contact={"ball": np.zeros(3, bool)})
 
 
+def test_the_best_view_has_nothing_in_front_of_the_hand():
+    rest, eye = ball().vertices, np.eye(3)[None, None]
+    rig = Rig(
+        rest, np.zeros((1, 3)), (-1,), np.ones((len(rest), 1)), np.zeros((len(rest), 3, 0)), eye, np.zeros((1, 3))
+    )
+    hand = MeshTrack("ball", rest[None], ball().faces, "#DDA88C", rig)
+    for side, sign in (("left", -1), ("right", 1)):  # a wall on one side: look from the other
+        wall = box((0.08 * sign, -0.2, -0.2), (0.09 * sign, 0.2, 0.2))
+        azimuth, _ = viewer.best_view(Scene([hand, MeshTrack("wall", wall.vertices[None], wall.faces, "gray")]))
+        assert np.sin(np.radians(azimuth)) * sign < -0.2, side
+
+
 def test_a_hand_that_is_away_is_not_drawn(scene):
     assert len(scene.meshes(0)) == 2 and len(scene.meshes(1)) == 4
 

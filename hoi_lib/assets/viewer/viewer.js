@@ -125,7 +125,7 @@
     const low = new T.Vector3(...header.low), high = new T.Vector3(...header.high);
     const centre = low.clone().add(high).multiplyScalar(0.5), radius = low.distanceTo(high) / 2, up = new T.Vector3(0, 0, 1);
     const above = new T.Color(0); // light that falls on level ground
-    const power = 3.0 / WINDOW.length, main = new T.Vector3(-0.45, -0.45, 1).normalize(), side = new T.Vector3(1, -1, 0).normalize();
+    const power = 2.8 / WINDOW.length, main = new T.Vector3(-0.45, -0.45, 1).normalize(), side = new T.Vector3(1, -1, 0).normalize();
     for (const [reach, turn] of WINDOW) {
       const lamp = new T.DirectionalLight(0xfff6ea, power);
       const way = side.clone().applyAxisAngle(main, turn).multiplyScalar(reach).add(main).normalize();
@@ -141,7 +141,7 @@
       world.add(lamp, lamp.target);
       above.add(lamp.color.clone().multiplyScalar(power * way.z));
     }
-    const haze = new T.HemisphereLight(0xf4f7ff, 0xe2cdb8, 1.05);
+    const haze = new T.HemisphereLight(0xf4f7ff, 0xe2cdb8, 1.25);
     haze.position.copy(up);
     world.add(haze);
     above.add(haze.color.clone().multiplyScalar(haze.intensity)).multiplyScalar(1 / Math.PI);
