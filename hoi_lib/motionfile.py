@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from hoi_lib.plots import COLORS
 from hoi_lib.records import atomic
 from hoi_lib.render import BACKGROUND, render, rgb
 from hoi_lib.scene import Scene
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PaletteImage
 
 BAR = 7  # pixels: height of one row of the contact bar
 
@@ -40,11 +44,20 @@ def save_gif(
         sheet = Image.new("RGB", (size, size * len(sample)))
         for k, picture in enumerate(sample):
             sheet.paste(picture, (0, size * k))
-        palette = sheet.quantize(255, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        palette = _with_exact(sheet.quantize(255, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE))
         frames = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
         more = {"append_images": frames[1:], "duration": round(1000 * step / scene.fps), "loop": 0, "optimize": False}
         frames[0].save(temporary, "GIF", save_all=True, **more)
     return path
+
+
+def _with_exact(palette: PaletteImage) -> PaletteImage:
+    """The palette with background and contact colour as they are meant, in place of the entries nearest to them."""
+    entries = np.array(palette.getpalette()).reshape(-1, 3)
+    for color in (BACKGROUND, COLORS["contact"]):
+        entries[np.abs(entries - _bytes(color).astype(int)).sum(1).argmin()] = _bytes(color)
+    palette.putpalette(entries.reshape(-1).tolist())
+    return palette
 
 
 def _pictures(scene: Scene, frames: range, size: int, view: str | tuple, caption: bool) -> list[np.ndarray]:

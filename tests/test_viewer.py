@@ -417,7 +417,8 @@ def test_a_gif_has_half_the_frames_the_right_pace_and_the_contact_bar(scene, tmp
             picture.seek(k)
             frames.append(np.asarray(picture.convert("RGB")).astype(int))
     blue = motionfile._bytes(plots.COLORS["contact"]).astype(int)
-    row = np.abs(frames[0][-8] - blue).max(-1) < 25
+    assert frames[0][-1, 3].tolist() == motionfile._bytes(plots.BACKGROUND).tolist()
+    row = np.abs(frames[0][-8] - blue).max(-1) == 0
     touched = np.flatnonzero(row)
     assert touched.min() == pytest.approx(12 + 96 * 5 / 9, abs=2) and touched.max() > 100
     assert np.abs(frames[4] - frames[0]).max() > 60
