@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hoi_lib.data.choreography import minimum_jerk
+from hoi_lib.data.energy import Energy, Grasps
 from hoi_lib.data.fingers import FINGERS, LIMITS
-from hoi_lib.data.grasps import Energy, Grasps
 from hoi_lib.data.repertoire import FAMILIES
 
 DISTANCE = 0.09  # metres between pre-grasp and grasp at normal style

@@ -1,8 +1,8 @@
 """The person behind the hands: two shoulders, two-bone arms, and how comfortable a wrist is.
 
 Data hold hands only, yet a hand that no arm could carry looks wrong at once. This little body stands at the near side
-of a table (plane z = 0), looks along +y and is used to choose where an object stands and which grasp takes it. Nothing of
-it is stored. Numpy, metres, degrees; shapes ``...`` broadcast.
+of a table (plane z = 0), looks along +y and is used to choose where an object stands and which grasp takes it. Nothing
+of it is stored. Numpy, metres, degrees; shapes ``...`` broadcast.
 """
 
 from __future__ import annotations

@@ -224,7 +224,15 @@ def cache_file(hand: HandModel) -> Path:
 
 @lru_cache(maxsize=2)
 def _load(hand: HandModel) -> Library:
-    return read(ASSET, hand).updated(read(cache_file(hand), hand))
+    return read(ASSET, hand).updated(_cached(hand))
+
+
+def _cached(hand: HandModel) -> Library:
+    """The library in the cache folder; a damaged one counts as none, for it can be solved again."""
+    try:
+        return read(cache_file(hand), hand)
+    except StoreError:
+        return Library({}, {})
 
 
 def load(objects: Iterable[str] = (), progress: bool = True, workers: int | None = None) -> Library:
@@ -233,7 +241,7 @@ def load(objects: Iterable[str] = (), progress: bool = True, workers: int | None
     library = _load(hand)
     missing = sorted(name for name in set(objects) if not library.fits(name))
     if missing:
-        found = read(cache_file(hand), hand).arrays | solve_many(missing, progress, workers)
+        found = _cached(hand).arrays | solve_many(missing, progress, workers)
         save(found, cache_file(hand), hand)
         _load.cache_clear()
         library = _load(hand)

@@ -29,7 +29,7 @@ class Family:
     flexion: tuple[float, float, float] = (0.35, 0.35, 0.2)
     thumb: tuple[float, float, float] = (0.2, 0.2, 0.2)
     idle: tuple[float, float, float] = (0.9, 0.9, 0.5)
-    pitch: tuple[float, float] = (-10.0, 10.0)
+    pitch: tuple[int, int] = (-10, 10)
     anchor: str = "palm"
     inset: float = 0.0
     opposed: bool = True
@@ -77,7 +77,7 @@ class Slot:
     directions: tuple[str, ...] = ("around",)
     region: tuple[tuple[float, float], ...] = ((0.4, 0.6), (0.4, 0.6), (0.35, 0.65))
     part: int = 0
-    cone: float = 20.0
+    cone: int = 20
     surface: int | None = None
     fingers_on: int | None = None
     thumb: str | None = None

@@ -16,8 +16,8 @@ import torch
 from hoi_lib.data.approach import DISTANCE, finger_share, opened, wrist_share
 from hoi_lib.data.body import MOST_BEND, discomfort, hand_frame, wrist_bend
 from hoi_lib.data.choreography import SCRIPTS, SECONDS, Action, Stage, bump, course, turn
+from hoi_lib.data.fields import STAND
 from hoi_lib.data.fingers import fingers_of
-from hoi_lib.data.grasps import STAND
 from hoi_lib.data.library import Entry, Library, mirror_axis
 from hoi_lib.data.people import PEOPLE, Person
 from hoi_lib.data.repertoire import FACING, FLAT, Skill

@@ -27,7 +27,7 @@ from hoi_lib.objects import CATEGORIES, load_object
 
 VERSION = 1  # counts changes of what is generated
 SHAPE_SHARE = 0.15  # of the clips show a random shape
-BATCH = 6  # clips of one object that a process makes at a time
+BATCH = 32  # clips of one object that a process makes at a time
 
 
 def plan(clips: int, seed: int = 0) -> list[ClipSpec]:
