@@ -69,10 +69,11 @@ def _rigid(file: _File, track: MeshTrack, times: int, root: int) -> None:
 
 def _skinned(file: _File, track: MeshTrack, times: int, root: int) -> None:
     rig = track.motion
+    frame = file.node(root, name=f"{track.words()} skeleton")
     bones: list[int] = []
     for joint, parent in enumerate(rig.parents):
         offset = rig.joints[joint] - (rig.joints[parent] if parent >= 0 else 0)
-        above = bones[parent] if parent >= 0 else root
+        above = bones[parent] if parent >= 0 else frame
         name = f"{track.words()} bone {joint}"
         bones.append(file.node(above, name=name, translation=[float(x) for x in offset]))
         file.animate(bones[-1], "rotation", times, quaternions(rig.rotations[:, joint]))
@@ -80,8 +81,8 @@ def _skinned(file: _File, track: MeshTrack, times: int, root: int) -> None:
     bind = np.tile(np.eye(4, dtype=np.float32), (len(bones), 1, 1))
     bind[:, 3, :3] = -rig.joints  # column-major, as glTF stores matrices
     skin = file.add("skins", joints=bones, skeleton=bones[0], inverseBindMatrices=file.array(bind), name=track.words())
-    targets, weights = correctives(rig)
-    mesh = _mesh(file, track, rig.rest, targets, skinning=rig.weights)
+    base, targets, weights = correctives(rig)
+    mesh = _mesh(file, track, rig.rest + base, targets, skinning=rig.weights)
     node = file.node(name=track.words(), mesh=mesh, skin=skin)
     file.json["scenes"][0]["nodes"].append(node)
     if len(targets):
@@ -153,11 +154,12 @@ def _influences(file: _File, weights: np.ndarray) -> dict[str, int]:
     return {"JOINTS_0": file.array(order, VERTEX_DATA), "WEIGHTS_0": file.array(share, VERTEX_DATA)}
 
 
-def correctives(rig: Rig) -> tuple[np.ndarray, np.ndarray]:
-    """Pose blend shapes of a motion as few morph targets: ``targets`` (n, V, 3), ``weights`` (L, n) within ±1.
+def correctives(rig: Rig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pose blend shapes of a motion as few morph targets: ``base`` (V, 3), ``targets`` (n, V, 3), ``weights`` (L, n).
 
-    The offsets ``posedirs (R − I)`` of all frames are written as a sum of n products by singular value decomposition,
-    with the smallest n that is right to :data:`CORRECTIVE_ERROR` at every vertex and frame.
+    The offsets ``posedirs (R − I)`` of all frames are written as ``base + Σ weight · target`` by singular value
+    decomposition, with the smallest n that is right to :data:`CORRECTIVE_ERROR` at every vertex and frame. Weights
+    run from 0 to 1, for Blender cuts off all others.
     """
     bend = (np.asarray(rig.rotations, float)[:, 1:] - np.eye(3)).reshape(len(rig.rotations), -1)
     shapes = np.asarray(rig.correctives, float).reshape(-1, bend.shape[1])
@@ -169,8 +171,9 @@ def correctives(rig: Rig) -> tuple[np.ndarray, np.ndarray]:
         if np.abs(missing).max(initial=0) < CORRECTIVE_ERROR:
             break
     weights, targets = left[:, :n], (size[:n, None] * right[:n]) @ basis.T
-    peak = np.maximum(np.abs(weights).max(0, initial=0), 1e-12)
-    return (targets * peak[:, None]).reshape(n, -1, 3), weights / peak
+    low, span = weights.min(0), np.maximum(np.ptp(weights, axis=0), 1e-12)
+    base = (low @ targets).reshape(-1, 3)
+    return base, (targets * span[:, None]).reshape(n, -1, 3), (weights - low) / span
 
 
 def quaternions(rotation: np.ndarray) -> np.ndarray:

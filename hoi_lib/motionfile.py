@@ -16,7 +16,7 @@ from hoi_lib.render import BACKGROUND, render, rgb
 from hoi_lib.scene import Scene
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as PaletteImage
+    from PIL.Image import Image
 
 BAR = 7  # pixels: height of one row of the contact bar
 
@@ -38,26 +38,28 @@ def save_gif(
 
     path, step = Path(path), max(1, round(scene.fps / fps))
     with atomic(path) as temporary:  # opened first: a folder that refuses is found before the work
-        pictures = [Image.fromarray(p) for p in _pictures(scene, range(0, scene.frames, step), size, view, caption)]
+        pictures = _pictures(scene, range(0, scene.frames, step), size, view, caption)
         # one palette for all frames, so that nothing flickers and still places stay equal
-        sample = pictures[:: max(1, len(pictures) // 6)]
-        sheet = Image.new("RGB", (size, size * len(sample)))
-        for k, picture in enumerate(sample):
-            sheet.paste(picture, (0, size * k))
-        palette = _with_exact(sheet.quantize(255, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE))
-        frames = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
+        sheet = Image.fromarray(np.concatenate(pictures[:: max(1, len(pictures) // 6)]))
+        palette = sheet.quantize(254, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        frames = [_indexed(picture, palette) for picture in pictures]
         more = {"append_images": frames[1:], "duration": round(1000 * step / scene.fps), "loop": 0, "optimize": False}
         frames[0].save(temporary, "GIF", save_all=True, **more)
     return path
 
 
-def _with_exact(palette: PaletteImage) -> PaletteImage:
-    """The palette with background and contact colour as they are meant, in place of the entries nearest to them."""
-    entries = np.array(palette.getpalette()).reshape(-1, 3)
-    for color in (BACKGROUND, COLORS["contact"]):
-        entries[np.abs(entries - _bytes(color).astype(int)).sum(1).argmin()] = _bytes(color)
-    palette.putpalette(entries.reshape(-1).tolist())
-    return palette
+def _indexed(picture: np.ndarray, palette: Image) -> Image:
+    """The picture (H, W, 3) in the colours of ``palette``, background and contact colour exactly as they are meant."""
+    from PIL import Image
+
+    entries = np.array(palette.getpalette()[: 3 * 254], np.uint8).reshape(-1, 3)
+    places = np.array(Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE))
+    exact = [_bytes(BACKGROUND), _bytes(COLORS["contact"])]
+    for k, color in enumerate(exact, len(entries)):
+        places[(picture == color).all(-1)] = k
+    found = Image.fromarray(places)
+    found.putpalette(np.concatenate([entries, exact]).reshape(-1).tolist())
+    return found
 
 
 def _pictures(scene: Scene, frames: range, size: int, view: str | tuple, caption: bool) -> list[np.ndarray]:

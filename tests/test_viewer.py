@@ -352,11 +352,12 @@ def test_the_bones_in_a_glb_move_the_hand_as_the_hand_model_does(scene):
 
 def test_without_its_morph_targets_the_hand_in_a_glb_would_be_wrong(scene):
     rig = next(t.motion for t in scene.tracks if t.name == "left")
-    targets, weights = glb.correctives(rig)
+    base, targets, weights = glb.correctives(rig)
     bend = (rig.rotations[:, 1:] - np.eye(3)).reshape(FRAMES, -1)
     offsets = np.einsum("vik,lk->lvi", rig.correctives, bend)
-    assert np.abs(np.einsum("ln,nvi->lvi", weights, targets) - offsets).max() < glb.CORRECTIVE_ERROR
-    assert np.abs(offsets).max() > 5 * glb.CORRECTIVE_ERROR and len(targets) < 30 and np.abs(weights).max() <= 1
+    assert np.abs(base + np.einsum("ln,nvi->lvi", weights, targets) - offsets).max() < glb.CORRECTIVE_ERROR
+    assert np.abs(offsets).max() > 5 * glb.CORRECTIVE_ERROR and len(targets) < 30
+    assert weights.min() >= 0 and weights.max() <= 1  # Blender shows no others
 
 
 def test_rigid_parts_and_soft_surfaces_in_a_glb_move_as_in_the_scene(scene, toy):
