@@ -182,7 +182,7 @@ class HandModel(nn.Module):
 
 
 def _blend(vertices: Tensor, weights: Tensor, turn: Tensor, shift: Tensor) -> Tensor:
-    """Σⱼ w_vj (Rⱼ v + tⱼ), with the twelve numbers of each vertex's matrix from one product; (n, v, 3)."""
+    """Σⱼ w_vj (Rⱼ v + tⱼ), (n, v, 3); one product gives the twelve numbers of every blend."""
     matrices = (weights @ torch.cat([turn, shift[..., None]], -1).flatten(2)).unflatten(2, (3, 4))
     return (matrices[..., :3] @ vertices[..., None])[..., 0] + matrices[..., 3]
 
