@@ -24,6 +24,7 @@ TINY = TrainConfig(
     hollow(width=16, blocks=1, heads=2, points=16, point_width=8, dropout=0.1),
     steps=14,
     batch=4,
+    lr=5e-4,
     warmup=2,
     ema=0.9,
     vertices=10,
@@ -174,7 +175,7 @@ def test_resuming_an_empty_folder_starts_and_resuming_a_finished_run_changes_not
 
 def test_resuming_with_other_settings_names_them(store, whole):
     out = whole[0]
-    other = replace(TINY, lr=1e-3, denoiser=replace(TINY.denoiser, heads=1), log_every=2)
+    other = replace(TINY, lr=2e-3, denoiser=replace(TINY.denoiser, heads=1), log_every=2)
     with pytest.raises(ConfigError, match=r"another config\.denoiser\.heads, config\.lr\."):
         train(other, store, out, resume=True, progress=False)
     with pytest.raises(ConfigError, match=r"another data\.clips\."):
@@ -371,6 +372,11 @@ def test_settings_are_read_from_text_by_the_type_of_their_field():
 def test_a_wrong_setting_is_named(settings, word):
     with pytest.raises(ConfigError, match=word):
         config_for("recommended", profiles.get("smoke"), settings)
+
+
+def test_wider_networks_learn_more_slowly():
+    rates = [config_for("recommended", profiles.get(name)).lr for name in ("smoke", "laptop", "full")]
+    assert rates == [1e-3, 1e-3, 2.5e-4]
 
 
 def test_an_unknown_preset_is_named():
