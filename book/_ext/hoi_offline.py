@@ -7,12 +7,14 @@ and tells the notebooks' kernels through ``HOI_BOOK=1`` that their figures will 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from importlib.metadata import files
 from importlib.resources import files as package_files
 from pathlib import Path
 
 MATHJAX = "sphinx-mathjax-offline"
+PLOTLY = re.compile(r"<script[^>]*src=\"[^\"]*_static/plotly\.min\.js\"[^>]*></script>")
 
 
 def copy_assets(app) -> None:
@@ -51,9 +53,17 @@ def drop_doubled_scripts(app, page, template, context, doctree) -> None:
     context["script_files"] = kept
 
 
+def drop_idle_plotly(app, page, template, context, doctree) -> None:
+    """Take the 4.7 MB of plotly.js off a page on which nothing is drawn with it."""
+    body = context.get("body", "")
+    if "plotly-graph-div" not in body:
+        context["body"] = PLOTLY.sub("", body)
+
+
 def setup(app) -> dict:
     """Register with Sphinx."""
     os.environ.setdefault("HOI_BOOK", "1")
     app.connect("builder-inited", copy_assets)
     app.connect("html-page-context", drop_doubled_scripts, priority=900)
+    app.connect("html-page-context", drop_idle_plotly, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
