@@ -14,7 +14,7 @@ import torch
 from hoi_lib.denoiser import Denoiser, recommended
 from hoi_lib.diffusion import Schedule, sample_ddim
 from hoi_lib.encoders import load_encoder
-from hoi_lib.generate import lift, sample_for
+from hoi_lib.generate import path_for, sample_for
 from hoi_lib.hand import load_hand, named_pose
 from hoi_lib.motion import collate, unpack_pose
 from hoi_lib.objects import load_object
@@ -74,7 +74,7 @@ def _hand() -> tuple[Job, Job]:
 def _sampling() -> tuple[Job, Job]:
     denoiser, encoder = Denoiser(recommended()).eval(), load_encoder("minilm")
     model = load_object("bottle_medium")
-    batch = collate([sample_for(SENTENCE, "right", model, lift(model), denoiser.config.points)] * 4)
+    batch = collate([sample_for(SENTENCE, "right", model, path_for("pour", model), denoiser.config.points)] * 4)
     noise = torch.randn(batch.pose.shape, generator=torch.Generator().manual_seed(0))
     schedule = Schedule.cosine()
 

@@ -161,7 +161,11 @@ def evaluate(run: Path, folder: Path | None, split: str, seed: int, path: Path |
 @click.option("--text", required=True, help="What the hand shall do.")
 @click.option("--object", "mesh", type=click.Path(path_type=Path), required=True, help="Any mesh that trimesh reads.")
 @click.option("--scale", type=float, help="Metres per unit of the mesh file; guessed when left out.")
-@click.option("--trajectory", type=click.Path(path_type=Path), help=".npz with t, R (or rot6d), angle; a lift if none.")
+@click.option(
+    "--trajectory",
+    type=click.Path(path_type=Path),
+    help=".npz with t, R (or rot6d), angle; made from the text if none.",
+)
 @click.option("--hand", type=click.Choice(["left", "right", "both"]), help="Overrides the hand named in the text.")
 @click.option("--run", type=click.Path(path_type=Path), help="A trained run; the shipped checkpoint by default.")
 @click.option("--seed", default=0, show_default=True, help="Another seed, another motion.")

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from hoi_lib import text as language
 from hoi_lib import viewer
+from hoi_lib.data.choreography import SCRIPTS, SECONDS, Stage
 from hoi_lib.denoiser import Denoiser
 from hoi_lib.diffusion import Schedule, Step, sample_ddim
 from hoi_lib.encoders import TextEncoder, load_encoder
@@ -26,11 +27,12 @@ from hoi_lib.errors import OutputError, TrajectoryError
 from hoi_lib.hand import load_hand
 from hoi_lib.motion import FPS, SIDES, Batch, MotionClip, ObjectTrack, Sample, collate, hand_track, pack_object
 from hoi_lib.objects import ObjectModel
-from hoi_lib.rotations import axis_angle_to_matrix, is_rotation, rot6d_to_matrix
+from hoi_lib.rotations import is_rotation, rot6d_to_matrix
 
 CONTACT = 0.005  # metres from the surface, as the contact ratio counts it
 SHIPPED = Path(__file__).parent / "assets" / "checkpoint"
 MIN_FRAMES, MAX_PATH_FRAMES = 16, 300
+REACH, LEAVE = 21, 8  # frames before a made path begins and after it ends
 
 
 @dataclass(frozen=True)
@@ -102,18 +104,28 @@ def checked(path: Trajectory, name: str = "trajectory") -> Trajectory:
     return path
 
 
-def lift(model: ObjectModel, frames: int = 105, height: float = 0.18) -> Trajectory:
-    """The path for a user who gives none: the object stands on the table, is lifted, and is held.
+def path_for(verb: str | None, model: ObjectModel, side: str = "right", seed: int = 0) -> Trajectory:
+    """The path for a user who gives none: the object stands on the table while the hand comes, then does what the verb
+    asks (a lift where no verb is known), and stands again, or stays in the hand that lifts it.
 
-    A minimum-jerk rise of ``height`` metres over the middle of the clip; hinged objects stay closed.
+    The scripts are those of :mod:`hoi_lib.data.choreography`; ``seed`` varies heights, tilts and speeds.
     """
-    rest = int(0.28 * frames)
-    s = ((torch.arange(frames) - rest) / (0.35 * frames)).clamp(0, 1)
-    rise = s**3 * (10 - 15 * s + 6 * s**2)
-    transl = torch.zeros(frames, 3)
-    transl[:, 2] = height * rise - float(model.vertices[:, 2].min())
-    turn = axis_angle_to_matrix(torch.stack([torch.zeros(frames), 0.12 * rise, torch.zeros(frames)], -1))
-    return Trajectory(transl, turn, torch.zeros(frames) if model.hinge is not None else None)
+    verb = verb if verb in SCRIPTS else "lift"
+    sign = -1.0 if side == "left" else 1.0
+    rng = np.random.default_rng(seed)
+    seconds = float(np.mean(SECONDS[verb]))
+    frames = round(FPS * seconds)
+    height = -float(model.vertices[:, 2].min())
+    arm = np.array([-0.5 * sign, 0.85, -0.15]) / np.linalg.norm([0.5, 0.85, 0.15])
+    palm = np.array([0.03 * sign, -0.02, 0.0])
+    angles = (0.0, 0.0) if model.hinge is None else tuple(model.hinge.limits)
+    angles = angles[::-1] if verb == "close" else angles
+    action = SCRIPTS[verb](Stage(np.linspace(0, 1, frames), seconds, angles, arm, palm, 1.0, False, rng))
+    hold = np.r_[np.zeros(REACH, int), np.arange(frames), np.full(0 if action.ends_held else LEAVE, frames - 1)]
+    turn = action.rotation[hold]
+    transl = np.array([0.05 * sign, 0.07, height]) + action.shift[hold] + action.pivot - turn @ action.pivot
+    angle = None if model.hinge is None else torch.as_tensor(action.angle[hold], dtype=torch.float32)
+    return Trajectory(torch.as_tensor(transl).float(), torch.as_tensor(turn).float(), angle)
 
 
 def sample_for(text: str, side: str, model: ObjectModel, path: Trajectory, points: int = 1024) -> Sample:
@@ -187,7 +199,7 @@ def generate(
         notes.append("no verb of the vocabulary was found: the sentence alone guides the motion")
     hands = hands or parsed.hands or "right"
     sides = SIDES if hands == "both" else (hands,)
-    path = checked(path or lift(model))
+    path = checked(path or path_for(parsed.verb, model, sides[-1], seed))
     denoiser = load_denoiser(run)
     batch = collate([sample_for(text, side, model, path, denoiser.config.points) for side in sides])
     generator = torch.Generator().manual_seed(seed)

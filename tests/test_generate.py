@@ -7,15 +7,18 @@ import torch
 from hoi_lib.errors import CheckpointError, OutputError, TrajectoryError
 from hoi_lib.generate import (
     MIN_FRAMES,
+    Trajectory,
     contact_distance,
     generate,
-    lift,
     load_denoiser,
     output_folder,
+    path_for,
     read_trajectory,
 )
+from hoi_lib.motion import FPS
 from hoi_lib.objects import load_object
-from hoi_lib.rotations import axis_angle_to_matrix, matrix_to_rot6d
+from hoi_lib.rotations import axis_angle_to_matrix, is_rotation, matrix_to_rot6d
+from hoi_lib.text import VERBS
 
 FRAMES = 40
 
@@ -80,21 +83,32 @@ def test_a_pickle_inside_the_archive_is_never_opened(tmp_path):
         read_trajectory(tmp_path / "path.npz")
 
 
-@pytest.mark.parametrize("name", ["mug_medium", "laptop_small"])
-def test_the_lift_starts_on_the_table_and_never_jumps(name):
+@pytest.mark.parametrize("verb", [*VERBS, None])
+@pytest.mark.parametrize(("name", "side"), [("mug_medium", "right"), ("laptop_small", "left")])
+def test_a_made_path_starts_on_the_table_and_never_jumps(verb, name, side):
     model = load_object(name)
-    path = lift(model)
-    lowest = path.transl[0, 2] + model.vertices[:, 2].min()
-    assert abs(float(lowest)) < 1e-6
-    assert float(path.transl[-1, 2] - path.transl[0, 2]) == pytest.approx(0.18, abs=1e-5)
-    acceleration = path.transl.diff(n=2, dim=0).norm(dim=-1) * 30**2
-    assert float(acceleration.max()) < 5
-    assert (path.angle is None) == (model.hinge is None)
+    path = path_for(verb, model, side, seed=1)
+    posed = model.vertices @ path.rotation[0].double().numpy().T + path.transl[0].double().numpy()
+    assert abs(posed[:, 2].min()) < 1e-5
+    assert is_rotation(path.rotation) and (path.angle is None) == (model.hinge is None)
+    assert float((path.transl.diff(n=2, dim=0).norm(dim=-1) * FPS**2).max()) < 30
+
+
+def test_a_made_path_does_what_the_verb_asks():
+    model = load_object("bottle_medium")
+    tilt = {v: float(path_for(v, model).rotation[:, 2, 2].acos().max()) for v in ("pour", "lift")}
+    assert tilt["pour"] > 1.2 > 0.2 > tilt["lift"]
+    rise = path_for(None, model).transl[:, 2]
+    assert float(rise[-1] - rise[0]) > 0.15  # without a verb: a lift, held at the end
+
+
+def short(path, frames):
+    return Trajectory(path.transl[:frames], path.rotation[:frames], None)
 
 
 def test_both_hands_follow_the_object_and_the_same_seed_gives_the_same_motion():
     model = load_object("box_medium")
-    path = lift(model, frames=24)
+    path = short(path_for("lift", model), 24)
     clip, notes = generate("Lift the box with both hands.", model, path, steps=2, seed=3)
     again, _ = generate("Lift the box with both hands.", model, path, steps=2, seed=3)
     assert set(clip.hands) == {"left", "right"} and clip.frames == 24 and not notes
@@ -104,7 +118,7 @@ def test_both_hands_follow_the_object_and_the_same_seed_gives_the_same_motion():
 
 def test_an_unknown_verb_generates_with_a_note():
     model = load_object("ball_medium")
-    clip, notes = generate("Juggle it with left hand.", model, lift(model, frames=20), steps=1)
+    clip, notes = generate("Juggle it with left hand.", model, short(path_for(None, model), 20), steps=1)
     assert list(clip.hands) == ["left"] and "no verb" in notes[0]
 
 

@@ -8,7 +8,7 @@ of holding; metres, radians, seconds; world frame relative to where the object s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +34,9 @@ def bump(s: Float[np.ndarray, "..."], start: float, top: float, leave: float, en
     return course(s, start, top) - course(s, leave, end)
 
 
-def turn(axis: Float[np.ndarray, "3"], angle: Float[np.ndarray, "M"]) -> Float[np.ndarray, "M 3 3"]:
+def turn(
+    axis: Sequence[float] | Float[np.ndarray, "3"], angle: Float[np.ndarray, "..."]
+) -> Float[np.ndarray, "... 3 3"]:
     """Rotation matrices about a unit axis, float64."""
     x, y, z = np.asarray(axis) / np.linalg.norm(axis)
     k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
