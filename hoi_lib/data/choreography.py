@@ -15,6 +15,9 @@ import numpy as np
 from jaxtyping import Float
 
 
+UPRIGHT = np.array([0.0, 0.0, 1.0])
+
+
 def minimum_jerk(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """The course from 0 to 1 with the least jerk, ``10 x³ − 15 x⁴ + 6 x⁵``; 0 before and 1 after.
 
@@ -35,7 +38,7 @@ def bump(s: Float[np.ndarray, "..."], start: float, top: float, leave: float, en
 
 
 def turn(
-    axis: Sequence[float] | Float[np.ndarray, "3"], angle: Float[np.ndarray, "..."]
+    axis: Sequence[int | float] | Float[np.ndarray, "3"], angle: Float[np.ndarray, "..."]
 ) -> Float[np.ndarray, "... 3 3"]:
     """Rotation matrices about a unit axis, float64."""
     x, y, z = np.asarray(axis) / np.linalg.norm(axis)
@@ -109,7 +112,7 @@ def place(stage: Stage) -> Action:
     side = -1.0 if stage.palm[0] > 0 and rng.random() < 0.7 else side
     act.shift[:, :2] = np.array([side * far, rng.uniform(-0.03, 0.06)]) * course(s, 0.1, 0.88)[:, None]
     act.shift[:, 2] = rng.uniform(0.06, 0.11) * bump(s, 0.0, 0.38, 0.6, 1.0)
-    act.rotation = turn([0, 0, 1.0], -side * rng.uniform(0.05, 0.35) * course(s, 0.1, 0.88))
+    act.rotation = turn(UPRIGHT, -side * rng.uniform(0.05, 0.35) * course(s, 0.1, 0.88))
     return act
 
 
@@ -131,7 +134,7 @@ def shake(stage: Stage) -> Action:
     beat = np.sin(2 * np.pi * rng.uniform(2.1, 2.8) * stage.vigour * s * stage.seconds) * bump(s, 0.14, 0.3, 0.72, 0.86)
     direction = np.array([0.35 * rng.standard_normal(), 0.35 * rng.standard_normal(), 1.0])
     act.shift += rng.uniform(0.020, 0.030) * beat[:, None] * direction / np.linalg.norm(direction)
-    act.rotation = turn(np.cross(stage.arm, [0, 0, 1.0]), rng.uniform(0.06, 0.16) * beat)
+    act.rotation = turn(np.cross(stage.arm, UPRIGHT), rng.uniform(0.06, 0.16) * beat)
     return act
 
 
@@ -143,7 +146,7 @@ def inspect(stage: Stage) -> Action:
     look = bump(s, 0.18, 0.32, 0.7, 0.84)
     roll = np.sin(2 * np.pi * rng.uniform(0.9, 1.3) * (s - 0.2)) * rng.uniform(0.55, 0.85)
     nod = np.sin(2 * np.pi * rng.uniform(0.6, 0.9) * (s - 0.2) + 1.0) * rng.uniform(0.15, 0.3)
-    act.rotation = turn(stage.arm, roll * look) @ turn([0, 0, 1.0], nod * look)
+    act.rotation = turn(stage.arm, roll * look) @ turn(UPRIGHT, nod * look)
     act.pivot = 0.5 * stage.palm
     return act
 
@@ -165,7 +168,7 @@ def screw(stage: Stage) -> Action:
     if stage.held:
         act.slide = sense * hand
         return act
-    act.rotation = turn([0, 0, 1.0], sense * thing)
+    act.rotation = turn(UPRIGHT, sense * thing)
     act.slide = sense * (hand - thing)
     return act
 
