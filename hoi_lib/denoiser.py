@@ -43,7 +43,7 @@ from hoi_lib.profiles import Profile
 
 BETAS = 10
 TRAJECTORIES = {"raw": OBJECT_DIM, "rich": RICH_OBJECT_DIM}  # numbers per frame
-CHAPTER = "chapter 8, “The denoiser”"
+CHAPTER = "the docstring of hoi_lib.denoiser.DenoiserConfig"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from hoi_lib.motion import MAX_FRAMES
 from hoi_lib.profiles import Profile
 
 PRESETS = {"recommended": networks.recommended, "hollow": networks.hollow}
-CHAPTER = "chapter 12, “Training”"
+CHAPTER = "hoi train --help"
 
 
 @dataclass(frozen=True)
