@@ -47,11 +47,14 @@ def outputs(path: Path, book: dict) -> Iterator[Finding]:
     for i, cell in code_cells(book):
         kept, stored = "keep_output" in cell["tags"], cell.get("outputs", [])
         if stored and not kept:
-            yield Finding(path, f"cell {i}", "outputs", "has stored output: run `nbstripout --keep-id` on the notebook")
+            yield Finding(path, f"cell {i}", "outputs", "has stored output: run scripts/store_outputs.py on it")
         if any(o["output_type"] == "error" or "image/png" in o.get("data", {}) for o in stored):
             yield Finding(path, f"cell {i}", "outputs", "keeps a picture or a traceback; keep text only")
         if len(json.dumps(stored)) > STORED:
             yield Finding(path, f"cell {i}", "outputs", f"keeps more than {STORED} bytes of output")
+        if (cell.get("execution_count") is None) == bool(stored):
+            said = "an execution count belongs to stored output, and only there: run scripts/store_outputs.py"
+            yield Finding(path, f"cell {i}", "outputs", said)
         if "nbval-check-output" in cell["tags"]:
             checked += 1
             if not kept or not stored:

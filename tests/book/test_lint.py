@@ -16,8 +16,9 @@ from rules import library, notebooks, pages, prose  # noqa: E402
 
 
 def code(source: str, *tags: str, outputs: tuple = (), **metadata) -> dict:
+    count = metadata.pop("count", 1 if outputs else None)
     kept = {"tags": list(tags), **metadata}
-    return {"cell_type": "code", "metadata": kept, "source": source, "outputs": list(outputs), "execution_count": None}
+    return {"cell_type": "code", "metadata": kept, "source": source, "outputs": list(outputs), "execution_count": count}
 
 
 def text(source: str) -> dict:
@@ -74,6 +75,11 @@ def swap(place: int, cell: dict) -> list:
 
 OFFENCES = {
     "output left in a cell": ("outputs", swap(11, code("x = 0", outputs=(printed("0"),)))),
+    "a stored output that nbval takes for never run": (
+        "outputs",
+        swap(2, code("print(1)", "nbval-check-output", "keep_output", outputs=(printed("1\n"),), count=None)),
+    ),
+    "a count left in a cell": ("outputs", swap(11, code("x = 0", count=7))),
     "a kept picture": (
         "outputs",
         swap(11, code("x", "keep_output", outputs=({"output_type": "display_data", "data": {"image/png": "a"}},))),
