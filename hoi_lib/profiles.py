@@ -32,7 +32,7 @@ class Profile:
 
 PROFILES = {
     "smoke": Profile("smoke", 48, 32, 2, 4, 20, 8, 128, 78, 10, 8),
-    "laptop": Profile("laptop", 1000, 128, 4, 4, 4000, 32, 256, 78, 50, 0),
+    "laptop": Profile("laptop", 1000, 128, 4, 4, 3000, 32, 256, 78, 50, 0),
     "full": Profile("full", 6000, 512, 8, 4, 30000, 32, 1024, 778, 50, 0),
 }
 
