@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the checkpoint that ships with the package, and its records: about half an hour on four quiet cores.
+# Makes the checkpoint that ships with the package, and its records: about twenty minutes on four quiet cores.
 # It may be stopped at any moment and started again: it goes on where it was.
 set -eu
 cd "$(dirname "$0")/.."
