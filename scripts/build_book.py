@@ -96,9 +96,10 @@ def main() -> int:
     prepare_data()
     execute(jobs)
     os.environ.pop("OMP_NUM_THREADS")
-    command = [sys.executable, "-m", "jupyter_book", "build", ".", "-n", "-W", "--keep-going"]
-    print("+", " ".join(["jupyter-book", *command[3:]]), flush=True)
-    code = subprocess.run(command, cwd=ROOT).returncode
+    words = ["build", ".", "-n", "-W", "--keep-going"]
+    print("+ jupyter-book", *words, flush=True)
+    start_here = "import sys; sys.argv[0] = 'jupyter-book'; from jupyter_book.cli.main import main; main()"
+    code = subprocess.run([sys.executable, "-c", start_here, *words], cwd=ROOT).returncode
     minutes = (time.monotonic() - start) / 60
     where = (BUILD / "html" / "index.html").relative_to(ROOT)
     print(f"\nbook: {'built, open ' + str(where) if code == 0 else 'FAILED'} ({minutes:.1f} min)")
