@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-
 UPRIGHT = np.array([0.0, 0.0, 1.0])
 
 

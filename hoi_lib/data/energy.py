@@ -95,9 +95,10 @@ class Energy:
         depth = torch.relu(0.0005 - self._outside(vertices, angle)).flatten(1)
         inside = depth.mean(1) + 0.01 * depth.amax(1)
         pierced = torch.relu(0.0065 - self._outside(bones, angle)).mean((1, 2))
-        floor = torch.relu(self.field.bottom + 0.003 - vertices[..., 2]).mean((1, 2))
+        below = torch.relu(self.field.bottom + 0.003 - vertices[..., 2]).flatten(1)
+        floor = below.mean(1) + 0.02 * below.amax(1)
         if self.family.half:
-            floor = floor + torch.relu(0.012 - vertices[..., 0]).mean((1, 2))
+            floor = floor + torch.relu(0.008 - vertices[..., 0]).mean((1, 2))
         elbow = (joints[:, :, 0] + 1.2 * (joints[:, :, 0] - joints[:, :, 4]))[..., 2]
         floor = floor + 0.3 * torch.relu(self.field.bottom + 0.03 - elbow).mean(1)
         squeezed = self._crossing(joints)

@@ -41,9 +41,7 @@ def starts(
     cost = _unease(field, slot, turn.numpy().astype(float), wrist.numpy().astype(float))
     cost += 0.15 * rng.random(tries)
     if slot.thumb is not None:
-        cost += 1.0 - turn.numpy()[:, :, 2] @ np.array(_AXES[slot.thumb]) * (
-            -1 if field.mirror and slot.thumb[1] == "x" else 1
-        )
+        cost += 1.0 - turn.numpy()[:, :, 2] @ np.array(_AXES[slot.thumb])
     best = torch.tensor(_spread_out(turn, wrist, np.argsort(cost)[: 5 * count], count))
     return turn[best], wrist[best], dof[best]
 
@@ -53,16 +51,12 @@ def _aims(field: Field, slot: Slot, tries: int, rng: np.random.Generator) -> tup
     low, high = field.bounds[slot.part]
     region = np.array(slot.region)
     share = rng.uniform(region[:, 0], region[:, 1], (tries, 3))
-    sign = -1.0 if field.mirror else 1.0
-    if field.mirror:
-        share[:, 0] = 1 - share[:, 0]
     inner = torch.tensor(low + share * (high - low), dtype=torch.float32)
     names = rng.choice(slot.directions, tries)
     out = np.empty((tries, 3))
     for i, name in enumerate(names):
         azimuth = rng.uniform(0, 2 * np.pi)
         out[i] = [np.cos(azimuth), np.sin(azimuth), 0] if name == "around" else _AXES[name]
-    out[:, 0] *= sign
     out += np.tan(np.radians(slot.cone)) * rng.uniform(-0.7, 0.7, (tries, 3))
     outward = torch.nn.functional.normalize(torch.tensor(out, dtype=torch.float32), dim=-1)
     point = inner + 0.4 * outward

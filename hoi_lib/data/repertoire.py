@@ -51,6 +51,10 @@ FAMILIES = {
                (40, 75), "pinch", 0.02),
         Family("edge", (*_TIPS, "thumb_3"), (0.7, 0.25, 0.15), (0.3, 0.2, 0.1), pitch=(50, 90), anchor="pinch",
                inset=0.022),
+        Family("pinch", ("index_3", "thumb_3"), (0.6, 0.4, 0.25), (0.35, 0.2, 0.2), (0.85, 0.8, 0.4), (45, 85),
+               "pinch", 0.015),
+        Family("lateral", ("index_side", "thumb_3"), (0.75, 0.8, 0.4), (0.3, 0.2, 0.2), (0.95, 0.9, 0.5), (50, 90),
+               "pinch", 0.015),
         Family("handle", ("index_2", "middle_2", "ring_2", "index_3", "middle_3", "thumb_3"), (0.8, 0.9, 0.5),
                (0.3, 0.3, 0.2), (1.0, 1.0, 0.5), (-10, 30), "fingers"),
         Family("press", ("index_3",), (0.45, 0.25, 0.1), (0.35, 0.3, 0.4), (1.25, 1.2, 0.7), (20, 55), "fingers",
@@ -70,7 +74,7 @@ class Slot:
     whose frame the hand stays; ``surface`` the part that the pads must touch (None: any) and ``fingers_on`` that of
     the fingers where it differs from the thumb's; ``thumb`` the direction the thumb's side of the hand leans to, if it
     matters; ``angles`` the hinge angles over which the grasp must hold; ``reaches_in`` that fingers may go inside a
-    hollow object.
+    hollow object. All is said for a right hand; a left one takes the mirror image in x.
     """
 
     family: str
@@ -128,6 +132,7 @@ SLOTS: dict[str, dict[str, Slot]] = {
     "phone": {
         "spread": Slot("spread", ("+z",), ((0.45, 0.55), (0.4, 0.6), (0.9, 1.0)), cone=8),
         "edge": Slot("edge", ("-y", "+x"), ((0.3, 0.7), (0.1, 0.3), (0.4, 0.6)), cone=12),
+        "pinch": Slot("pinch", ("-y", "+x"), ((0.3, 0.7), (0.0, 0.2), (0.4, 0.6)), cone=12),
         "press": Slot("press", ("+z",), ((0.3, 0.7), (0.35, 0.75), (0.9, 1.0)), cone=8),
     },
     "laptop": {
@@ -147,8 +152,9 @@ SLOTS: dict[str, dict[str, Slot]] = {
     },
     "notebook": {
         "edge": Slot("edge", ("+x", "-y"), ((0.6, 1.0), (0.0, 0.6), (0.4, 0.6)), cone=12),
+        "lateral": Slot("lateral", ("-y", "+x"), ((0.6, 1.0), (0.0, 0.5), (0.4, 0.6)), cone=12),
         "lid": Slot("edge", ("-y", "+x"), ((0.75, 0.95), (0.0, 0.2), (0.4, 0.6)), 1, 20, 1, angles=(0.4, 1.2, 2.0)),
-        "base": Slot("edge", ("-y",), ((0.15, 0.4), (0.0, 0.1), (0.4, 0.6)), 0, 15, 0, angles=(0.4, 1.2, 2.0)),
+        "base": Slot("edge", ("-y",), ((0.6, 0.85), (0.0, 0.1), (0.4, 0.6)), 0, 15, 0, angles=(0.4, 1.2, 2.0)),
     },
     "pliers": {
         "power": Slot("power", ("+z", "-y", "+y"), ((0.05, 0.4), (0.35, 0.65), (0.3, 0.7)), 0, 30, None, 1, "+x",
@@ -168,18 +174,19 @@ FACING = ("laptop", "lidded_box", "notebook")  # have a front, which turns to th
 SKILLS: dict[str, dict[str, str]] = {
     "grasp": {
         "ball": "power spread clamp+clamp", "box": "power spread clamp+clamp", "can": "power spread", "bottle": "power",
-        "mug": "power handle", "bowl": "edge edge+edge", "hammer": "power", "phone": "spread edge", "pliers": "power",
-        "notebook": "edge", "lidded_box": "spread clamp+clamp", "laptop": "edge+edge", "object": "power spread",
+        "mug": "power handle", "bowl": "edge edge+edge", "hammer": "power", "phone": "spread edge pinch",
+        "pliers": "power", "notebook": "edge lateral", "lidded_box": "spread clamp+clamp", "laptop": "edge+edge",
+        "object": "power spread",
     },
     "lift": {
         "ball": "power spread clamp+clamp", "box": "power spread clamp+clamp", "can": "power spread clamp+clamp",
-        "bottle": "power", "mug": "power handle", "bowl": "edge edge+edge", "hammer": "power", "phone": "spread edge",
-        "pliers": "power", "notebook": "edge", "lidded_box": "spread clamp+clamp", "laptop": "edge+edge",
-        "object": "power spread clamp+clamp",
+        "bottle": "power", "mug": "power handle", "bowl": "edge edge+edge", "hammer": "power",
+        "phone": "spread edge pinch", "pliers": "power", "notebook": "edge lateral", "lidded_box": "spread clamp+clamp",
+        "laptop": "edge+edge", "object": "power spread clamp+clamp",
     },
     "place": {
         "ball": "power clamp+clamp", "box": "power spread clamp+clamp", "can": "power spread", "bottle": "power",
-        "mug": "power handle", "bowl": "edge edge+edge", "hammer": "power", "phone": "spread", "notebook": "edge",
+        "mug": "power handle", "bowl": "edge edge+edge", "hammer": "power", "phone": "spread pinch", "notebook": "edge",
         "lidded_box": "spread clamp+clamp", "laptop": "edge+edge", "object": "power spread",
     },
     "pour": {"can": "power", "bottle": "power", "mug": "power handle", "bowl": "edge", "object": "power"},
@@ -188,7 +195,8 @@ SKILLS: dict[str, dict[str, str]] = {
     },
     "inspect": {
         "ball": "power", "box": "power spread clamp+clamp", "can": "power", "bottle": "power", "mug": "power handle",
-        "hammer": "power", "phone": "edge spread", "notebook": "edge", "pliers": "power", "object": "power spread",
+        "hammer": "power", "phone": "edge spread", "notebook": "edge lateral", "pliers": "power",
+        "object": "power spread",
     },
     "screw": {"bottle": "tripod tripod+low", "can": "spread", "ball": "spread"},
     "squeeze": {
@@ -199,7 +207,7 @@ SKILLS: dict[str, dict[str, str]] = {
     "close": {"laptop": "lid lid+base", "lidded_box": "lid lid+base", "notebook": "lid lid+base", "pliers": "power"},
     "hand over": {
         "ball": "power spread", "box": "power spread clamp+clamp", "can": "power", "bottle": "power", "mug": "power",
-        "hammer": "power", "phone": "edge", "notebook": "edge", "pliers": "power", "object": "power",
+        "hammer": "power", "phone": "edge pinch", "notebook": "edge lateral", "pliers": "power", "object": "power",
     },
 }  # fmt: skip
 

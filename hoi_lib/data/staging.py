@@ -15,7 +15,7 @@ import torch
 
 from hoi_lib.data.approach import DISTANCE, finger_share, opened, wrist_share
 from hoi_lib.data.body import MOST_BEND, discomfort, hand_frame, wrist_bend
-from hoi_lib.data.choreography import SCRIPTS, SECONDS, Action, Stage, bump, course, turn
+from hoi_lib.data.choreography import SCRIPTS, SECONDS, UPRIGHT, Action, Stage, bump, course, turn
 from hoi_lib.data.fields import STAND
 from hoi_lib.data.fingers import fingers_of
 from hoi_lib.data.library import Entry, Library, mirror_axis
@@ -28,7 +28,7 @@ from hoi_lib.rotations import slerp
 from hoi_lib.text import captions
 
 SHORTEST = 60  # frames
-ATTEMPTS = 8
+ATTEMPTS = 48
 _RELAXED = torch.tensor([0.24, 0.38, 0.21, 0.30, 0.45, 0.24, 0.45, 0.52, 0.28, 0.38, 0.49, 0.26, 0.1, 0.17, 0.24,
                          0, 0, 0, 0, 0.1, -0.1])  # fmt: skip
 _CHECKED = torch.linspace(0, 777, 180).long()
@@ -74,7 +74,7 @@ def make_clip(spec: ClipSpec, library: Library, model: ObjectModel) -> MotionCli
     best, least = None, np.inf
     for attempt in range(ATTEMPTS):
         rng = np.random.default_rng([*spec.key, attempt])
-        draft = _draft(spec.skill, model, library, person, rng)
+        draft = _draft(spec.skill, model, library, person, rng, 0.25 * (1 + attempt))
         fault = faults(draft, model, person)
         if fault < least:
             best, least = draft, fault
@@ -87,17 +87,21 @@ def make_clip(spec: ClipSpec, library: Library, model: ObjectModel) -> MotionCli
 # ----------------------------------------------------------------------------------------------------------- drafting
 
 
-def _draft(skill: Skill, model: ObjectModel, library: Library, person: Person, rng: np.random.Generator) -> Draft:
+def _draft(
+    skill: Skill, model: ObjectModel, library: Library, person: Person, rng: np.random.Generator, chance: float
+) -> Draft:
     entries = {"right": library.entry(model.name, model.category, skill.main, "right", person.name)}
     if skill.other:
         entries["left"] = library.entry(model.name, model.category, skill.other, "left", person.name)
     angles = _angles(skill, entries["right"], model, rng)
     place = _where(model, len(entries) == 2, rng)
-    chosen, spin = _agree(entries, model, place, angles, rng)
+    chosen, spin = _agree(entries, model, place, angles, rng, chance)
     grips = {side: _Grip(entries[side], chosen[side], model) for side in entries}
     counts = _frames(skill, person, rng)
     action = _act(skill, grips, spin, angles, counts[2], person, rng)
-    return _assemble(grips, action, place, spin, counts, person, rng)
+    vertices = model.posed_vertices(None if model.hinge is None else angles[0]) @ spin.T + place
+    extent = np.stack([vertices.min(0), vertices.max(0)])
+    return _assemble(grips, action, place, spin, extent, counts, person, rng)
 
 
 def _where(model: ObjectModel, both: bool, rng: np.random.Generator) -> np.ndarray:
@@ -125,11 +129,13 @@ def _agree(
     place: np.ndarray,
     angles: tuple[float, float],
     rng: np.random.Generator,
+    chance: float,
 ) -> tuple[dict[str, int], np.ndarray]:
-    """One grasp per hand and the object's orientation about the vertical that suit the person, with some chance."""
+    """One grasp per hand and the object's orientation about the vertical that suit the person; the larger ``chance``,
+    the less it is always the same."""
     facing = model.category in FACING
     yaws = rng.uniform(-0.2, 0.2, 5) if facing else rng.uniform(-np.pi, np.pi, 24)
-    cost, spins = {}, turn([0, 0, 1.0], yaws)
+    cost, spins = {}, turn(UPRIGHT, yaws)
     for side, entry in entries.items():
         worst = np.zeros((len(yaws), len(entry)))
         for angle in set(angles):
@@ -140,7 +146,7 @@ def _agree(
             unease = discomfort(world, np.einsum("yij,gjk->ygik", spins, root), side)
             worst = np.maximum(worst, unease)
         flaw = 4 * np.maximum(entry.depth - 0.002, 0) / 0.004 + 4 * np.maximum(0.8 - entry.touch, 0)
-        cost[side] = worst + flaw + 0.25 * rng.random(worst.shape)
+        cost[side] = worst + flaw + chance * rng.random(worst.shape)
     total = sum(c.min(1) for c in cost.values())
     yaw = int(total.argmin())
     return {side: int(c[yaw].argmin()) for side, c in cost.items()}, spins[yaw]
@@ -211,9 +217,9 @@ def _act(skill: Skill, grips: dict, spin: np.ndarray, angles: tuple[float, float
     return SCRIPTS[skill.verb](stage)
 
 
-def _assemble(grips: dict, action: Action, place: np.ndarray, spin: np.ndarray, counts: tuple[int, int, int, int],
-              person: Person, rng: np.random.Generator) -> Draft:  # fmt: skip
-    """Put reach, hold and release together, frame by frame."""
+def _assemble(grips: dict, action: Action, place: np.ndarray, spin: np.ndarray, extent: np.ndarray,
+              counts: tuple[int, int, int, int], person: Person, rng: np.random.Generator) -> Draft:  # fmt: skip
+    """Put reach, hold and release together, frame by frame; ``extent`` (2, 3) is the standing object's box."""
     reach, settle, frames, leave = counts
     hold = np.concatenate([np.zeros(reach + settle, int), np.arange(frames), np.full(leave, frames - 1)])
     moved = action.rotation[hold]
@@ -224,7 +230,8 @@ def _assemble(grips: dict, action: Action, place: np.ndarray, spin: np.ndarray, 
         root = draft.turn @ root
         wrist = (draft.turn @ wrist[..., None])[..., 0] + world
         style = person.caution * rng.uniform(0.85, 1.15)
-        _reach(draft, grip, side, root, wrist, dof, reach, style, person, rng)
+        rest = _resting_place(side, extent, rng)
+        _reach(draft, grip, side, root, wrist, dof, rest, reach, style, person, rng)
         if leave:
             _leave(draft, grip, wrist, dof, leave, style)
         draft.wrist[side], draft.root[side], draft.dof[side] = wrist, root, dof
@@ -240,7 +247,7 @@ def _held(grip: _Grip, action: Action, hold: np.ndarray, main: bool) -> tuple[np
     if not main:
         return root, wrist, dof
     if action.slide.any():
-        about = turn([0, 0, 1.0], action.slide[hold])
+        about = turn(UPRIGHT, action.slide[hold])
         root, wrist = about @ root, (about @ wrist[..., None])[..., 0]
     if action.rock.any():
         tip = _fingertip(root[0], wrist[0], dof[0])
@@ -263,14 +270,12 @@ def _fingertip(root: np.ndarray, wrist: np.ndarray, dof: torch.Tensor) -> np.nda
     )
 
 
-def _reach(draft: Draft, grip: _Grip, side: str, root: np.ndarray, wrist: np.ndarray, dof: torch.Tensor, frames: int,
-           style: float, person: Person, rng: np.random.Generator) -> None:  # fmt: skip
-    """Fill the first ``frames`` frames in place: from the resting hand, over the pre-grasp, to contact."""
+def _reach(draft: Draft, grip: _Grip, side: str, root: np.ndarray, wrist: np.ndarray, dof: torch.Tensor,
+           rest: np.ndarray, frames: int, style: float, person: Person, rng: np.random.Generator) -> None:  # fmt: skip
+    """Fill the first ``frames`` frames in place: from the hand at ``rest``, over the pre-grasp, to contact."""
     t = np.arange(frames) / frames
     u = np.clip(1 - (t - 0.34) / 0.66, 0, 1)
     away = draft.turn[0] @ grip.away(draft.angle[0]) * DISTANCE * style
-    sign = 1.0 if side == "right" else -1.0
-    rest = np.array([sign * rng.uniform(0.19, 0.25), rng.uniform(-0.14, -0.08), rng.uniform(0.10, 0.15)])
     far = 1 - course(t, 0.0, 0.78)
     start = _resting_root(side, rng)
     held, first = wrist[0].copy(), root[0].copy()
@@ -282,6 +287,15 @@ def _reach(draft: Draft, grip: _Grip, side: str, root: np.ndarray, wrist: np.nda
     ).numpy()
     ready = opened(dof[:1].expand(frames, -1), grip.slot.family, torch.from_numpy(finger_share(u)) * min(style, 1.15))
     dof[:frames] = _RELAXED.double() + torch.from_numpy(course(t, 0.0, 0.62))[:, None] * (ready - _RELAXED.double())
+
+
+def _resting_place(side: str, extent: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Where the wrist (3,) waits: beside and before the object, clear of it by a hand's length."""
+    sign = 1.0 if side == "right" else -1.0
+    edge = max(sign * extent[:, 0].min(), sign * extent[:, 0].max())
+    x = sign * max(rng.uniform(0.2, 0.26), edge + rng.uniform(0.08, 0.12))
+    y = min(rng.uniform(-0.24, -0.17), extent[0, 1] - rng.uniform(0.17, 0.2))
+    return np.array([x, y, rng.uniform(0.12, 0.18)])
 
 
 def _resting_root(side: str, rng: np.random.Generator) -> np.ndarray:
@@ -309,27 +323,54 @@ def _leave(draft: Draft, grip: _Grip, wrist: np.ndarray, dof: torch.Tensor, fram
 
 @torch.no_grad()
 def faults(draft: Draft, model: ObjectModel, person: Person) -> float:
-    """How bad a draft is; below 1 it may pass. Depth in the object, wrists bent too far, acceleration, hands that meet,
-    a hand under the table: each in units of what can still be borne."""
-    edge = (draft.phase == 0) | (draft.phase == 3)
-    frames = np.union1d(np.flatnonzero(edge), np.linspace(0, len(draft.phase) - 1, 14).astype(int))
-    vertices, joints, fault = {}, {}, 0.0
+    """How bad a draft is; below 1 it may pass.
+
+    The worst of: depth of the skin and of the bones in the object, distance from it in contact, a wrist bent too far,
+    acceleration, a hand under the table, hands that meet; each in units of what can still be borne.
+    """
+    held = (draft.phase == 1) | (draft.phase == 2)
+    some = np.linspace(0, len(held) - 1, 14).astype(int)
+    frames = np.union1d(np.flatnonzero(~held), some)
+    joints, found = {}, [0.0]
     for side in draft.wrist:
         out = pose(load_hand(side), draft, side, person, frames, _CHECKED)
-        vertices[side], joints[side] = out.vertices.numpy(), out.joints.numpy()
-        local = np.einsum("lji,lvj->lvi", draft.turn[frames], vertices[side] - draft.place[frames, None])
-        angle = None if model.hinge is None else draft.angle[frames]
-        depth = -model.signed_distance(local, angle).min()
-        bend = wrist_bend(draft.wrist[side], draft.root[side], side)
-        speed_up = np.abs(np.diff(draft.wrist[side], 2, axis=0)).max(0)
-        fault = max(
-            fault, depth / 0.006, np.quantile(bend, 0.98) / MOST_BEND, np.linalg.norm(speed_up) * FPS**2 / 29,
-            1 - vertices[side][..., 2].min() / 0.004 if vertices[side][..., 2].min() < 0 else 0,
-        )  # fmt: skip
+        joints[side] = out.joints.numpy()
+        skin, bones = (_distances(x.numpy(), draft, frames, model) for x in (out.vertices, _inner(out.joints)))
+        holding = frames[held[frames]][::4]
+        whole = pose(load_hand(side), draft, side, person, holding, None).vertices.numpy()
+        away = np.abs(_distances(whole, draft, holding, model)).min(1).max()
+        jolt = np.linalg.norm(np.diff(draft.wrist[side], 2, axis=0), axis=1).max() * FPS**2
+        sunk = 0.001 - float(out.vertices[..., 2].min())
+        bend = np.quantile(wrist_bend(draft.wrist[side], draft.root[side], side), 0.98)
+        found += [
+            -skin.min() / 0.0055,
+            1 - bones.min() / 0.003,
+            away / 0.0048,
+            bend / MOST_BEND,
+            jolt / 29,
+            sunk / 0.003,
+        ]
     if len(joints) == 2:
         gap = np.linalg.norm(joints["left"][:, :, None] - joints["right"][:, None], axis=-1).min()
-        fault = max(fault, 1 + (0.022 - gap) / 0.01 if gap < 0.022 else 0)
-    return float(fault)
+        found.append(1 + (0.02 - gap) / 0.01)
+    return float(max(found))
+
+
+def _distances(points: np.ndarray, draft: Draft, frames: np.ndarray, model: ObjectModel) -> np.ndarray:
+    """Signed distance (F, N) of world points (F, N, 3) to the object in these frames."""
+    local = np.einsum("lji,lvj->lvi", draft.turn[frames], points - draft.place[frames, None])
+    return model.signed_distance(local, None if model.hinge is None else draft.angle[frames])
+
+
+def _inner(joints: torch.Tensor) -> torch.Tensor:
+    """Points (F, 40, 3) inside the fingers: where these are in a wall, a finger goes through it."""
+    starts, ends = [], []
+    for finger in range(5):
+        chain = [1 + 3 * finger, 2 + 3 * finger, 3 + 3 * finger]
+        starts, ends = [*starts, *chain], [*ends, *chain[1:], 16 + finger]
+    share = torch.tensor([0.05, 0.4, 0.75])
+    a, b = joints[:, starts], joints[:, ends]
+    return (a[:, :, None] + share[:, None] * (b - a)[:, :, None]).flatten(1, 2)
 
 
 def pose(hand: HandModel, draft: Draft, side: str, person: Person, frames: np.ndarray, ids: torch.Tensor | None):

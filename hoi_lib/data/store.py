@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hoi_lib.data.splits import split_of, subjects_of
+from hoi_lib.data.splits import subjects_of
 from hoi_lib.errors import OutputError, StoreError
 from hoi_lib.motion import (
     SIDES,
@@ -99,8 +99,8 @@ class ClipStore(Sequence[MotionClip]):
 
     def subset(self, split: str) -> ClipStore:
         """The clips of ``"train"``, ``"val"`` or ``"test"``, chosen by subject."""
-        subjects_of(split)
-        return self.where(lambda row: split_of(row["subject"]) == split)
+        members = subjects_of(split)
+        return self.where(lambda row: row["subject"] in members)
 
     def where(self, keep: Callable[[dict], bool]) -> ClipStore:
         """The clips whose row of :attr:`table` satisfies ``keep``, as a view of the same folder."""

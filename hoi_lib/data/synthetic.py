@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -46,7 +47,7 @@ def plan(clips: int, seed: int = 0) -> list[ClipSpec]:
     for number in range(clips):
         verb, subject = next(verbs), next(people)
         shaped = number >= 2 * len(SKILLS) and "object" in SKILLS[verb] and rng.random() < SHAPE_SHARE * 12 / 8
-        category = "object" if shaped else _rarest(queues[verb], seen)
+        category = "object" if shaped else _next_kind(queues[verb], seen, number < 4 * len(SKILLS))
         seen[category] += 1
         skill = ways[verb, category][rng.integers(len(ways[verb, category]))]
         name = (
@@ -67,16 +68,16 @@ def _weighted_people() -> list[str]:
     return [s for subjects in SPLITS.values() for s in subjects]
 
 
-def _endless(items: list[str], rng: np.random.Generator):
+def _endless(items: list[str], rng: np.random.Generator) -> Iterator[str]:
     """All items in random order, again and again."""
     while True:
         yield from (items[i] for i in rng.permutation(len(items)))
 
 
-def _rarest(queue, seen: dict[str, int]) -> str:
-    """Of the next two candidates the category with fewer clips so far."""
-    first, second = next(queue), next(queue)
-    return min((first, second), key=lambda c: seen[c])
+def _next_kind(queue: Iterator[str], seen: dict[str, int], scarce: bool) -> str:
+    """The next kind of object of a verb; while clips are ``scarce``, the one of the next two that fewer clips show."""
+    first = next(queue)
+    return min((first, next(queue)), key=lambda kind: seen[kind]) if scarce else first
 
 
 def make_clips(specs: list[ClipSpec]) -> list[MotionClip]:
