@@ -45,8 +45,10 @@ def run(command: list[str]) -> tuple[bool, str, float]:
 def main() -> int:
     """Run all steps and print the summary."""
     start = time.monotonic()
+    jobs = os.environ.get("JOBS", "2")
     os.environ.setdefault("HOI_PROFILE", "smoke")
-    results = {name: run(command) for name, command in steps(os.environ.get("JOBS", "2")).items()}
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(jobs))))
+    results = {name: run(command) for name, command in steps(jobs).items()}
     print("\n" + "-" * 100)
     for name, (passed, last, minutes) in results.items():
         print(f"{'ok  ' if passed else 'FAIL'}  {name:<12} {minutes:5.1f} min   {last}")
