@@ -38,12 +38,12 @@ def opened(dof: Float[Tensor, "... 21"], family: str, amount: Float[Tensor, "...
     return torch.maximum(dof - amount * opening(family).to(dof.dtype), floor)
 
 
-def finger_share(u: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+def finger_share(u: Float[np.ndarray, "..."] | float) -> Float[np.ndarray, "..."]:
     """How far the fingers are open at withdrawal ``u``: fully at 0.65."""
     return minimum_jerk(np.asarray(u) / 0.65)
 
 
-def wrist_share(u: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+def wrist_share(u: Float[np.ndarray, "..."] | float) -> Float[np.ndarray, "..."]:
     """How far the wrist has drawn back at withdrawal ``u``; it stays until 0.15."""
     return minimum_jerk((np.asarray(u) - 0.15) / 0.85)
 

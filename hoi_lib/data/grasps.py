@@ -123,7 +123,7 @@ def _posed(
 
 def _spread_out(turn: Tensor, wrist: Tensor, ranked: np.ndarray, count: int) -> list[int]:
     """``count`` of the ranked poses, the best first, then always the one furthest from those taken."""
-    ranked = list(ranked)
+    ranked = [int(i) for i in ranked]
     chosen = [ranked[0]]
     while len(chosen) < min(count, len(ranked)):
         turns = geodesic_angle(turn[ranked][:, None], turn[chosen][None])
