@@ -13,8 +13,9 @@ from torch import Tensor
 
 from hoi_lib.data.choreography import minimum_jerk
 from hoi_lib.data.energy import Energy, Grasps
+from hoi_lib.data.fields import Field
 from hoi_lib.data.fingers import FINGERS, LIMITS
-from hoi_lib.data.repertoire import FAMILIES
+from hoi_lib.data.repertoire import FAMILIES, Slot
 
 DISTANCE = 0.09  # metres between pre-grasp and grasp at normal style
 _OPENING = torch.tensor([0.45, 0.4, 0.2])
@@ -96,7 +97,8 @@ def _candidates(rotation: Float[Tensor, "N 3 3"]) -> Float[Tensor, "N C 3"]:
     return torch.nn.functional.normalize(torch.cat([plain, plain + up], 1), dim=-1)
 
 
-def _in_base(field, slot, directions: Tensor, angle: Tensor) -> Tensor:
+def _in_base(field: Field, slot: Slot, directions: Tensor, angle: Tensor) -> Tensor:
+    """Directions of the slot's frame in the base's, at a hinge angle."""
     if slot.part == 0 or not slot.angles:
         return directions
     return field.turn(directions + field.origin, angle.expand(1, 1)) - field.origin

@@ -314,7 +314,7 @@ def _clip(spec: ClipSpec, draft: Draft, model: ObjectModel, person: Person, rng:
         )
     angle = None if model.hinge is None else _number(draft.angle)
     track = ObjectTrack(model.name, model.category, _number(draft.place), _number(draft.turn), angle)
-    main, support = ("left", "right") if spec.left else ("right", "left")
+    main = "left" if spec.left else "right"
     used = "both" if len(hands) == 2 else main
     caption = list(captions(spec.skill.verb, model.category, used))[rng.integers(4)]
     role = {"right": "manipulates", "left": "manipulates" if spec.skill.mirrored else "supports"}
@@ -322,7 +322,6 @@ def _clip(spec: ClipSpec, draft: Draft, model: ObjectModel, person: Person, rng:
         draft.phase.astype(np.uint8), {s: contact.copy() for s in hands}, {s: int(contact.argmax()) for s in hands},
         {s: draft.family[s] for s in hands}, {s: role[s] for s in hands},
     )  # fmt: skip
-    del support
     return MotionClip(spec.name, hands, track, spec.skill.verb, spec.subject, caption, FPS, labels)
 
 

@@ -233,6 +233,19 @@ def write(
     return load(folder, verify=False)
 
 
+def prepare(folder: str | os.PathLike) -> None:
+    """Make sure, before the work, that a store can be written at ``folder``; raises :class:`OutputError` if not."""
+    folder = Path(folder)
+    _refuse_foreign(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)).rmdir()
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: cannot be written ({error.strerror or error}).", "Choose another --out or make room."
+        ) from error
+
+
 def _write_arrays(folder: Path, clips: Iterable[MotionClip]) -> dict:
     """Write the frame arrays; return the clip table under ``clips``."""
     columns: dict[str, list[NDArray]] = {name: [] for name in ARRAYS}

@@ -42,7 +42,7 @@ def plan(clips: int, seed: int = 0) -> list[ClipSpec]:
     for skill in skills():
         ways[skill.verb, skill.category].append(skill)
     queues = {verb: _endless([c for c in row if c != "object"], rng) for verb, row in SKILLS.items()}
-    people, verbs = _endless(_weighted_people(), rng), _endless(list(SKILLS), rng)
+    people, verbs = _endless(_everybody(), rng), _endless(list(SKILLS), rng)
     specs, seen = [], defaultdict(int)
     for number in range(clips):
         verb, subject = next(verbs), next(people)
@@ -64,7 +64,7 @@ def plan(clips: int, seed: int = 0) -> list[ClipSpec]:
     return specs
 
 
-def _weighted_people() -> list[str]:
+def _everybody() -> list[str]:
     return [s for subjects in SPLITS.values() for s in subjects]
 
 
@@ -106,6 +106,7 @@ def build(
     library; those that it lacks are solved first. The folder appears when all is done, or not at all.
     """
     chosen = profiles.get(profile) if isinstance(profile, str) else profile or profiles.profile
+    store.prepare(out)
     specs = plan(clips or chosen.clips, seed)
     library.load({spec.object for spec in specs}, progress, workers)
     batches = _batches(specs)

@@ -12,6 +12,7 @@ from hoi_lib.data.library import mirror_axis
 from hoi_lib.data.repertoire import FAMILIES, SKILLS, SLOTS, skills
 from hoi_lib.data.splits import SPLITS
 from hoi_lib.data.staging import mirror_clip
+from hoi_lib.errors import OutputError
 from hoi_lib.hand import load_hand
 from hoi_lib.metrics import hand_object_distance
 from hoi_lib.objects import CATEGORIES, HELD_OUT_SEEDS, load_object
@@ -84,6 +85,14 @@ def test_the_number_of_processes_changes_no_byte(small_set, tmp_path):
     assert one.fingerprint == small_set.fingerprint
     for name in ("hand_pose.npy", "object_pose.npy", "manifest.json"):
         assert (one.folder / name).read_bytes() == (small_set.folder / name).read_bytes()
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr(synthetic, "plan", None)
+    for place in (tmp_path / "file", tmp_path / "file" / "below", tmp_path):
+        with pytest.raises(OutputError):
+            synthetic.build(place, "smoke", progress=False)
 
 
 def test_another_seed_gives_another_set(small_set, tmp_path):
