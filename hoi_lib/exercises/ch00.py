@@ -7,7 +7,7 @@ from typing import Any
 from hoi_lib.exercises import exercise, require
 from hoi_lib.sameness import DIFFERENT, GRADES, grade
 
-ASKED = "metrics.02_rotations/memory"  # of the record chapters_smoke
+ASKED = "metrics.verb/pour/mpjpe"  # of the record laptop_test
 
 
 @exercise(
@@ -29,9 +29,9 @@ def numbers_in_a_clip(answer: Any) -> None:
     chapter="00",
     hint="records.book() gives every record by name; loop over record['metrics'] and compare value and unit.",
     wrong=[
-        {"record": "chapters_smoke", "key": "metrics.02_rotations/seconds"},
-        {"record": "chapters_full", "key": ASKED},
-        {"record": "chapters_smoke", "key": "02_rotations/memory"},
+        {"record": "laptop_test", "key": "metrics.mpjpe"},
+        {"record": "laptop_val", "key": ASKED},
+        {"record": "laptop_test", "key": "verb/pour/mpjpe"},
     ],
 )
 def record_behind_a_number(answer: Any) -> None:
@@ -44,8 +44,8 @@ def record_behind_a_number(answer: Any) -> None:
     require(key.startswith("metrics."), "the key begins at the top of the record, with “metrics.”")
     entry = found[name]["metrics"].get(key.removeprefix("metrics."))
     require(entry is not None, f"{name!r} holds nothing under {key!r}")
-    asked = records.value(found["chapters_smoke"], ASKED)
-    require(entry["value"] == asked and entry["unit"] == "MB", "another number stands there")
+    asked = found["laptop_test"]["metrics"][ASKED.removeprefix("metrics.")]
+    require(entry["value"] == asked["value"] and entry["unit"] == asked["unit"], "another number stands there")
 
 
 @exercise(
