@@ -317,7 +317,7 @@ class Denoiser(nn.Module, PyTorchModelHubMixin, library_name="hoi_lib", license=
                 for file in sorted(Path(fresh).iterdir()):
                     if file.name != "README.md" or not (folder / file.name).exists():
                         file.chmod(0o644)  # the temporary folder is private, a checkpoint is not
-                    os.replace(file, folder / file.name)
+                        os.replace(file, folder / file.name)
         except (OSError, SafetensorError) as error:
             raise OutputError(f"the checkpoint cannot be written to {folder}: {error}.") from error
         return result
