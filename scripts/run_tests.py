@@ -18,14 +18,14 @@ PAGES = "tests/book/test_pages.py"
 
 def steps(jobs: str) -> dict[str, list[str]]:
     """Name and command of every step, in order."""
-    pytest = [sys.executable, "-m", "pytest", "-n", jobs, "--dist", "loadfile", "-rs"]
+    pytest = [sys.executable, "-m", "pytest", "-n", jobs, "--dist", "loadfile", "-rfEs"]
     notebooks = [str(p.relative_to(ROOT)) for p in sorted(ROOT.glob("book/*/*.ipynb"))]
     nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300", "--durations=8", *notebooks]
     return {
         "lint": [sys.executable, "scripts/lint.py"],
         "unit tests": [*pytest, "--durations=10", "tests", f"--ignore={PAGES}"],
         "book": [sys.executable, "scripts/build_book.py"],
-        "pages": [sys.executable, "-m", "pytest", "-rs", PAGES],
+        "pages": [sys.executable, "-m", "pytest", "-rfEs", PAGES],
         "notebooks": [*pytest, *nbval],
     }
 
