@@ -27,6 +27,9 @@ CHAPTER = "chapter 1, “Diffusion from one dimension to motion”"
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """``denoise(x_t, t)`` with ``t`` (B,) long returns the estimate of the clean signal, in the shape of ``x_t``."""
 
+Guide = Callable[[Tensor, int], Tensor]
+"""``guide(x_0, t)`` returns the estimate that the sampler shall use in place of the network's, in the same shape."""
+
 
 class Posterior(NamedTuple):
     """``q(x_{t−1} | x_t, x_0)`` is normal: mean ``x0 · x_0 + x_t · x_t`` and this ``variance``; three (T,) tables."""
@@ -38,7 +41,10 @@ class Posterior(NamedTuple):
 
 @dataclass(frozen=True)
 class Step:
-    """What a sampler shows its callback: at noise level ``t`` the network saw ``x`` and estimated ``x0``."""
+    """What a sampler shows its callback: at noise level ``t`` the network saw ``x`` and estimated ``x0``.
+
+    Where the sampler has a guide, ``x0`` is the guided estimate: the one that the step is made of.
+    """
 
     t: int
     x: Tensor
@@ -189,16 +195,20 @@ def sample_ddpm(
     schedule: Schedule,
     generator: torch.Generator | None = None,
     callback: Callable[[Step], None] | None = None,
+    guide: Guide | None = None,
 ) -> Tensor:
     """Ancestral sampling (Ho et al., 2020, Algorithm 2) with x0-prediction and the small posterior variance.
 
     ``noise`` is the start ``x_T``; the noise of the way comes from ``generator``, a CPU generator whatever the
-    device, so that the same seed gives the same motion everywhere. The last step adds none.
+    device, so that the same seed gives the same motion everywhere. The last step adds none. ``guide`` changes every
+    estimate before the step is made; the last guided estimate is the result.
     """
     x = noise
     mean_x0, mean_x, variance = schedule.posterior
     for t in reversed(range(schedule.steps)):
         x0 = denoise(x, _level(t, x))
+        if guide:
+            x0 = guide(x0, t)
         if callback:
             callback(Step(t, x, x0))
         x = float(mean_x0[t]) * x0 + float(mean_x[t]) * x
@@ -217,11 +227,13 @@ def sample_ddim(
     spacing: str = "t",
     generator: torch.Generator | None = None,
     callback: Callable[[Step], None] | None = None,
+    guide: Guide | None = None,
 ) -> Tensor:
     """Denoising diffusion implicit sampling (Song et al., 2021): few steps, deterministic when ``eta`` is 0.
 
     Visits ``schedule.spaced(steps, spacing)``; the last visited level is 0 and its estimate is the result.
     ``eta`` in [0, 1] mixes in new noise from ``generator`` (on the CPU); another value raises :class:`ConfigError`.
+    ``guide`` changes every estimate before the step is made, as in :func:`sample_ddpm`.
     """
     if not 0 <= eta <= 1:
         raise ConfigError(f"eta {eta}: expected a number from 0 (deterministic) to 1 (as noisy as DDPM).")
@@ -229,6 +241,8 @@ def sample_ddim(
     levels = schedule.spaced(steps, spacing)
     for t, to in zip(levels, [*levels[1:], -1], strict=True):
         x0 = denoise(x, _level(t, x))
+        if guide:
+            x0 = guide(x0, t)
         if callback:
             callback(Step(t, x, x0))
         a, b, sigma = schedule.jump(t, to, eta)

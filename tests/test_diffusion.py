@@ -240,6 +240,26 @@ def test_the_callback_sees_every_level_and_the_result_is_its_last_estimate():
     assert all(torch.equal(s.x0, s.x / 2) for s in steps)
 
 
+@pytest.mark.parametrize("sampler", [sample_ddpm, sample_ddim])
+def test_a_guide_replaces_every_estimate_before_the_step_is_made(sampler):
+    schedule, noise, asked = Schedule.cosine(40), torch.randn(2, 5, dtype=torch.float64), []
+    settings = {} if sampler is sample_ddpm else {"steps": 8}
+
+    def guide(x0, t):
+        asked.append(t)
+        return x0 + t
+
+    def draw(denoise, **extra):
+        return sampler(denoise, noise, schedule, generator=torch.Generator().manual_seed(3), **settings, **extra)
+
+    seen = []
+    guided = draw(lambda x, t: 0.5 * x, guide=guide, callback=seen.append)
+    assert torch.equal(guided, draw(lambda x, t: 0.5 * x + t[:, None]))
+    assert asked == [step.t for step in seen] and len(asked) == (40 if sampler is sample_ddpm else 8)
+    assert all(torch.equal(step.x0, 0.5 * step.x + step.t) for step in seen)
+    assert torch.equal(guided, seen[-1].x0)
+
+
 def test_the_same_generator_gives_the_same_sample():
     schedule, noise = Schedule.cosine(steps=30), torch.randn(3, 2)
     runs = [sample_ddpm(_half, noise, schedule, torch.Generator().manual_seed(s)) for s in (7, 7, 8)]
