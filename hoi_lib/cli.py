@@ -149,7 +149,7 @@ def evaluate(run: Path, folder: Path | None, split: str, seed: int, path: Path |
     from hoi_lib import data as datasets
     from hoi_lib.evaluate import evaluate as measure
     from hoi_lib.evaluate import format_table
-    from hoi_lib.generate import load_denoiser
+    from hoi_lib.sampling import load_denoiser
 
     load_denoiser(run)
     store = datasets.load(folder) if folder else datasets.default()

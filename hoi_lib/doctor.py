@@ -61,7 +61,7 @@ def _encoder() -> tuple[str, str]:
 
 
 def _checkpoint() -> tuple[str, str]:
-    from hoi_lib.generate import load_denoiser
+    from hoi_lib.sampling import load_denoiser
 
     denoiser = load_denoiser()
     count = sum(p.numel() for p in denoiser.parameters())

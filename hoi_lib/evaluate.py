@@ -33,7 +33,6 @@ from hoi_lib.denoiser import Denoiser
 from hoi_lib.encoders import load_encoder
 from hoi_lib.errors import ConfigError, StoreError
 from hoi_lib.feed import generator
-from hoi_lib.generate import load_denoiser, sample_batch
 from hoi_lib.hand import load_hand
 from hoi_lib.losses import posed_hands
 from hoi_lib.motion import (
@@ -50,6 +49,7 @@ from hoi_lib.motion import (
     world_to_object,
 )
 from hoi_lib.records import Record
+from hoi_lib.sampling import load_denoiser, sample_batch
 
 UNITS = {"mpjpe": "mm", "mpvpe": "mm", "mpjpe_root": "mm", "pskl_real_generated": "nats", "pskl_generated_real": "nats"}
 LABELS = {

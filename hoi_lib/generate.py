@@ -20,17 +20,16 @@ from torch import Tensor
 from hoi_lib import text as language
 from hoi_lib import viewer
 from hoi_lib.data.choreography import SCRIPTS, SECONDS, Stage
-from hoi_lib.denoiser import Denoiser
-from hoi_lib.diffusion import Schedule, Step, sample_ddim
-from hoi_lib.encoders import TextEncoder, load_encoder
+from hoi_lib.diffusion import Step
+from hoi_lib.encoders import load_encoder
 from hoi_lib.errors import OutputError, TrajectoryError
 from hoi_lib.hand import load_hand
 from hoi_lib.motion import FPS, SIDES, Batch, MotionClip, ObjectTrack, Sample, collate, hand_track, pack_object
 from hoi_lib.objects import ObjectModel
 from hoi_lib.rotations import is_rotation, rot6d_to_matrix
+from hoi_lib.sampling import load_denoiser, sample_batch
 
 CONTACT = 0.005  # metres from the surface, as the contact ratio counts it
-SHIPPED = Path(__file__).parent / "assets" / "checkpoint"
 MIN_FRAMES, MAX_PATH_FRAMES = 16, 300
 REACH, LEAVE = 21, 8  # frames before a made path begins and after it ends
 
@@ -150,35 +149,6 @@ def sample_for(text: str, side: str, model: ObjectModel, path: Trajectory, point
     )
 
 
-@torch.no_grad()
-def sample_batch(
-    denoiser: Denoiser,
-    batch: Batch,
-    encoder: TextEncoder,
-    steps: int = 50,
-    generator: torch.Generator | None = None,
-    callback: Callable[[Step], None] | None = None,
-) -> Float[Tensor, "B L 99"]:
-    """Sample the hands of a batch with DDIM and return their 99 numbers a frame in the world frame.
-
-    Everything that does not depend on the noise level is computed once, before the first step.
-    """
-    denoiser.eval()
-    device = next(denoiser.parameters()).device
-    batch = batch.to(device)
-    conditions = denoiser.prepare(batch, encoder)
-    noise = torch.randn(batch.pose.shape, generator=generator).to(device)
-    x0 = sample_ddim(
-        lambda x, t: denoiser(x, t, conditions, batch.valid),
-        noise,
-        Schedule.of(denoiser.config.schedule),
-        steps=steps,
-        generator=generator,
-        callback=callback,
-    )
-    return denoiser.to_world(x0, batch)
-
-
 def generate(
     text: str,
     model: ObjectModel,
@@ -205,12 +175,6 @@ def generate(
     generator = torch.Generator().manual_seed(seed)
     poses = sample_batch(denoiser, batch, load_encoder(denoiser.config.encoder), steps, generator, callback)
     return clip_of(text, parsed.verb or "", sides, poses, batch, model), notes
-
-
-def load_denoiser(run: str | Path | None = None) -> Denoiser:
-    """The denoiser of a run folder, of an exported folder, or the shipped one; raises :class:`CheckpointError`."""
-    folder = Path(run) if run is not None else SHIPPED
-    return Denoiser.from_pretrained(folder / "denoiser" if (folder / "denoiser").is_dir() else folder)
 
 
 def clip_of(

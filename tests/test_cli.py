@@ -9,7 +9,7 @@ import pytest
 import trimesh
 
 from hoi_lib import cli, viewer
-from hoi_lib.generate import SHIPPED
+from hoi_lib.sampling import SHIPPED
 
 TEXT = "Pick up the mug and pour with right hand."
 RESULTS = {"motion.npz", "motion.glb", "motion.html", "motion.gif"}
