@@ -14,6 +14,7 @@ from importlib.resources import files as package_files
 from pathlib import Path
 
 MATHJAX = "sphinx-mathjax-offline"
+MATHJAX_SCRIPTS = ("mathjax/tex-mml-chtml.js", "mathjax/input/tex/extensions/html.js")  # the second colours equations
 PLOTLY = re.compile(r"<script[^>]*src=\"[^\"]*_static/plotly\.min\.js\"[^>]*></script>")
 
 
@@ -27,7 +28,7 @@ def copy_assets(app) -> None:
     _copy(Path(plotly.__file__).parent / "package_data" / "plotly.min.js", static / "plotly.min.js")
     for entry in files(MATHJAX) or ():
         path = str(entry)
-        if path.endswith("mathjax/tex-mml-chtml.js") or "/chtml/fonts/woff-v2/" in path:
+        if path.endswith(MATHJAX_SCRIPTS) or "/chtml/fonts/woff-v2/" in path:
             _copy(entry.locate(), static / "mathjax" / path.split("static/mathjax/", 1)[1])
     viewer = Path(str(package_files("hoi_lib") / "assets" / "viewer"))
     for file in viewer.rglob("*") if viewer.is_dir() else ():
