@@ -56,17 +56,24 @@ def data() -> None:
 
 
 @data.command("build")
-@click.argument("name", type=click.Choice(["synthetic"]))
+@click.argument("name", type=click.Choice(["synthetic", "held-out"]))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the new data set.")
 @PROFILE
 @click.option("--seed", default=0, show_default=True, help="Same seed, same bytes.")
 @click.option("--workers", default=None, type=click.IntRange(1), help="Processes; all cores by default.")
 @example("hoi data build synthetic --profile laptop --out data/laptop")
 def data_build(name: str, out: Path, profile: str, seed: int, workers: int | None) -> None:
-    """Build the data set NAME into a folder."""
-    from hoi_lib.data import synthetic
+    """Build the data set NAME into a folder.
 
-    store = synthetic.build(out, profiles.get(profile), seed=seed, workers=workers, progress=True)
+    "synthetic" is the set that models learn from, in the size of the profile; "held-out" shows the twenty shapes that
+    it leaves out, in one size, all of them for the test.
+    """
+    from hoi_lib.data import held_out, synthetic
+
+    if name == "held-out":
+        store = held_out.build(out, seed=seed, workers=workers, progress=True)
+    else:
+        store = synthetic.build(out, profiles.get(profile), seed=seed, workers=workers, progress=True)
     click.echo(f"{len(store)} clips in {out}, fingerprint {store.fingerprint[:16]}")
 
 
