@@ -42,7 +42,6 @@ __all__ = [
     "Stats",
     "TemporalSelection",
     "balance_loss",
-    "combine",
     "reduce_stats",
     "route_all",
 ]
@@ -267,11 +266,6 @@ class RoutingTable:
     def to(self, device: torch.device | str) -> RoutingTable:
         """The same table on another device."""
         return RoutingTable(self.mask.to(device), self.gate.to(device), self.probability.to(device))
-
-
-def combine(outputs: Float[Tensor, "*rows G M D"], gate: Float[Tensor, "*rows G M"]) -> Float[Tensor, "*rows D"]:
-    """The experts' outputs, weighted and added over all groups (MoEG-HOI Eq. 6)."""
-    return torch.einsum("...gm,...gmd->...d", gate.to(outputs.dtype), outputs)
 
 
 class TemporalSelection(Router):

@@ -67,7 +67,7 @@ def top(scores: Float[Tensor, "*rows M"], active: int) -> Bool[Tensor, "*rows M"
     if active == 1:
         index = scores.argmax(-1, keepdim=True)
     else:
-        index = scores.sort(-1, descending=True, stable=True).indices[..., :active]
+        index = scores.sort(dim=-1, descending=True, stable=True).indices[..., :active]
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(-1, index, True)
 
 
@@ -80,7 +80,7 @@ def expert_choice(
         scores, valid = scores.flatten(0, 1)[None], valid.flatten()[None]
     capacity = (valid.sum(1) * active / experts).floor()  # (B or 1,)
     scores = scores.masked_fill(~valid[..., None, None], -torch.inf)
-    rank = scores.argsort(1, descending=True, stable=True).argsort(1)
+    rank = scores.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     chosen = (rank < capacity[:, None, None, None]) & valid[..., None, None]
     return chosen.unflatten(1, (batch, -1))[0] if scope == "batch" else chosen
 
