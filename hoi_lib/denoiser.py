@@ -1,19 +1,20 @@
 """The denoiser: a transformer that turns a noised hand, its object and a sentence into the clean hand.
 
 B batch, L frames, C condition tokens, D width, S = C + L tokens, X the 99 numbers of a hand, O the numbers that
-describe the object's motion in a frame, E text width. Every sample is one hand of one clip.
+describe the object's motion in a frame, E text width, N blocks, G groups, M experts per group. Every sample is one
+hand of one clip.
 """
 
 import io
 import json
-import math
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
 from copy import deepcopy
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -21,16 +22,28 @@ from huggingface_hub import PyTorchModelHubMixin
 from jaxtyping import Bool, Float, Int
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.nn.functional import dropout, pad
 
-from hoi_lib.diffusion import SCHEDULES
-from hoi_lib.encoders import TextEncoder, TextFeatures
-from hoi_lib.errors import CheckpointError, ConfigError, OutputError
+from hoi_lib.blocks import Block, sinusoid
+from hoi_lib.conditions import Conditions, ConditionTokens, LevelTexts, Refiner, given
+from hoi_lib.denoiserconfig import (
+    ABLATIONS,
+    CHAPTER,
+    ROWS,
+    TRAJECTORIES,
+    DenoiserConfig,
+    ablated,
+    for_profile,
+    hollow,
+    paper,
+    recommended,
+    release,
+)
+from hoi_lib.encoders import TextEncoder, load_encoder
+from hoi_lib.errors import CheckpointError, OutputError
+from hoi_lib.experts import Context, Routing, rows_of
 from hoi_lib.motion import (
-    COORDINATES,
-    OBJECT_DIM,
     POSE_DIM,
-    RICH_OBJECT_DIM,
     SIDES,
     Batch,
     object_to_world,
@@ -38,177 +51,69 @@ from hoi_lib.motion import (
     world_to_object,
 )
 from hoi_lib.normaliser import Moments, Normaliser
-from hoi_lib.pointnet import PointNet
-from hoi_lib.profiles import Profile
+from hoi_lib.routing import RoutingTable, route_all
+from hoi_lib.text import Refinement, refine
 
-BETAS = 10
-TRAJECTORIES = {"raw": OBJECT_DIM, "rich": RICH_OBJECT_DIM}  # numbers per frame
-CHAPTER = "the docstring of hoi_lib.denoiser.DenoiserConfig"
-
-
-@dataclass(frozen=True)
-class DenoiserConfig:
-    """Sizes and choices of a :class:`Denoiser`. Raises :class:`ConfigError` where they do not fit together.
-
-    ``hidden`` is the feed-forward's inner width; ``points`` and ``point_width`` are the PointNet's. ``coordinates`` is
-    the frame in which the 99 numbers are written ("object": the object's own at each frame, or "world"), ``trajectory``
-    what the network hears of the object's motion ("raw": its 10 numbers, or "rich":
-    :func:`~hoi_lib.motion.rich_trajectory`), ``schedule`` the noise it learns to undo (:meth:`Schedule.of`), and
-    ``condition_dropout`` how often text and action are each withheld in training.
-    """
-
-    width: int = 512
-    blocks: int = 8
-    heads: int = 4
-    hidden: int = 2048
-    feedforward: str = "dense"
-    dropout: float = 0.0
-    encoder: str = "minilm"
-    text_dim: int = 384
-    points: int = 1024
-    point_width: int = 256
-    coordinates: str = "object"
-    trajectory: str = "rich"
-    schedule: str = "cosine"
-    condition_dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.width % (2 * self.heads):
-            raise ConfigError(
-                f"width {self.width} with {self.heads} heads: expected an even number of channels per head.",
-                "Choose a width that twice the number of heads divides.",
-                CHAPTER,
-            )
-        choices = {
-            "coordinates": COORDINATES,
-            "trajectory": TRAJECTORIES,
-            "feedforward": FEEDFORWARDS,
-            "schedule": SCHEDULES,
-        }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name} {getattr(self, name)!r}: expected one of {', '.join(known)}.")
-        if min(self.width, self.blocks, self.heads, self.hidden, self.text_dim, self.points, self.point_width) < 1:
-            raise ConfigError("sizes of the denoiser: expected whole numbers of at least 1.")
-        if not (0 <= self.dropout < 1 and 0 <= self.condition_dropout <= 1):
-            raise ConfigError("dropout: expected shares from 0 to 1.")
+__all__ = [
+    "ABLATIONS",
+    "ROWS",
+    "Conditions",
+    "Denoiser",
+    "DenoiserConfig",
+    "Estimate",
+    "NoiseLevel",
+    "ablated",
+    "for_profile",
+    "hollow",
+    "paper",
+    "recommended",
+    "release",
+    "rules",
+]
 
 
 @dataclass(frozen=True)
-class Conditions:
-    """What the network knows beside the noised hand; all but ``time`` is the same at every noise level.
+class Estimate:
+    """``x0`` (B, L, 99), standardised; ``balance``, the balance loss summed over blocks and groups (MoEG-HOI Eq. 9), 0
+    without experts; ``load`` (N, G, M), how many samples each expert took, None without expert groups."""
 
-    ``tokens`` (B, C − 1, D) text, action, object, side and shape; ``frames`` (B, L, D) the object's motion; ``action``
-    (B, E) and ``text`` the features as the encoder gave them. ``time`` (B, D), the embedded noise level, is filled in
-    by the denoiser and is None before.
-    """
-
-    tokens: Float[Tensor, "B C1 D"]
-    frames: Float[Tensor, "B L D"]
-    action: Float[Tensor, "B E"]
-    text: TextFeatures
-    time: Float[Tensor, "B D"] | None = None
+    x0: Float[Tensor, "B L 99"]
+    balance: Float[Tensor, ""]
+    load: Float[Tensor, "N G M"] | None = None
 
 
-class DenseFeedForward(nn.Module):
-    """Two layers for every token alike. It stands where the expert groups stand: same arguments, conditions unused."""
+@dataclass(frozen=True)
+class NoiseLevel:
+    """What a noise level decides before the network sees a hand: the time's embedding (B, D), and who works in each
+    block (empty without expert groups)."""
 
-    def __init__(self, config: DenoiserConfig):
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(config.width, config.hidden), nn.GELU(), nn.Linear(config.hidden, config.width)
-        )
-
-    def forward(self, tokens: Float[Tensor, "B S D"], conditions: Conditions) -> Float[Tensor, "B S D"]:
-        """The same function of each token, whatever the conditions."""
-        return self.layers(tokens)
-
-
-FEEDFORWARDS: dict[str, Callable[[DenoiserConfig], nn.Module]] = {"dense": DenseFeedForward}
-
-
-class SelfAttention(nn.Module):
-    """Multi-head attention among all tokens (Vaswani et al., 2017); padding is never attended to."""
-
-    def __init__(self, config: DenoiserConfig):
-        super().__init__()
-        self.heads = config.heads
-        self.qkv = nn.Linear(config.width, 3 * config.width)
-        self.out = nn.Linear(config.width, config.width)
-
-    def forward(self, tokens: Float[Tensor, "B S D"], mask: Bool[Tensor, "B 1 1 S"] | None) -> Tensor:
-        """``mask`` is True where a token may be seen; None lets every token be seen."""
-        # fmt: off
-        q, k, v = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, S, D/H) each
-        mixed = scaled_dot_product_attention(q, k, v, attn_mask=mask)                         # (B, H, S, D/H)
-        return self.out(mixed.transpose(1, 2).flatten(-2))                                    # (B, S, D)
-        # fmt: on
-
-
-class Block(nn.Module):
-    """Pre-norm transformer block: tokens look at each other, then each is worked on under the conditions."""
-
-    def __init__(self, config: DenoiserConfig):
-        super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
-        self.attention = SelfAttention(config)
-        self.feedforward = FEEDFORWARDS[config.feedforward](config)
-        self.dropout = nn.Dropout(config.dropout)
-
-    def forward(self, tokens: Tensor, mask: Tensor | None, conditions: Conditions) -> Float[Tensor, "B S D"]:
-        """Both steps are added to what came in."""
-        tokens = tokens + self.dropout(self.attention(self.norm1(tokens), mask))
-        return tokens + self.dropout(self.feedforward(self.norm2(tokens), conditions))
-
-
-class ConditionTokens(nn.Module):
-    """One token each for text, action, object, side and shape of the hand; the time's token is made elsewhere.
-
-    Text and action may be withheld: a learned vector then takes the feature's place.
-    """
-
-    def __init__(self, config: DenoiserConfig):
-        super().__init__()
-        width, text = config.width, config.text_dim
-        self.text = nn.Sequential(nn.LayerNorm(text, elementwise_affine=False), nn.Linear(text, width))
-        self.action = nn.Sequential(nn.LayerNorm(text, elementwise_affine=False), nn.Linear(text, width))
-        self.withheld = nn.Parameter(0.02 * torch.randn(2, width))
-        self.object = PointNet(config.point_width, width, config.points)
-        self.side = nn.Embedding(len(SIDES), width)
-        self.shape = nn.Linear(BETAS, width)
-
-    def forward(
-        self, batch: Batch, text: Float[Tensor, "B E"], action: Float[Tensor, "B E"], given: Bool[Tensor, "B 2"]
-    ) -> Float[Tensor, "B 5 D"]:
-        """``given`` is False where a sample's text (first column) or action (second) is withheld."""
-        said = torch.stack([self.text(text), self.action(action)], 1)
-        said = torch.where(given[..., None], said, self.withheld)
-        rest = (
-            self.object(batch.points, batch.normals, batch.part, batch.hinge),
-            self.side(batch.side),
-            self.shape(batch.betas),
-        )
-        return torch.cat([said, torch.stack(rest, 1)], 1)
+    time: Float[Tensor, "B D"]
+    routing: Sequence[Routing] = ()
 
 
 class Denoiser(nn.Module, PyTorchModelHubMixin, library_name="hoi_lib", license="mit", tags=["hand-object", "motion"]):
     """Estimate the clean hand from a noised one (MoEG-HOI section 3.2, x0-prediction).
 
-    :meth:`prepare` computes once what does not depend on the noise level, ``forward`` the rest; :meth:`to_model` and
-    :meth:`to_world` translate between the world's 99 numbers and the standardised ones that the network sees.
+    :meth:`prepare` computes once what does not depend on the noise level, :meth:`plan` what depends on nothing else,
+    ``forward`` the rest; :meth:`to_model` and :meth:`to_world` translate between the world's 99 numbers and those that
+    the network sees. ``refiner`` turns a caption into the three descriptions that the groups hear, by rules unless
+    another is set.
     """
 
     def __init__(self, config: DenoiserConfig):
         super().__init__()
         self.config = config
+        self.refiner: Refiner = rules
         width, motion = config.width, TRAJECTORIES[config.trajectory]
         self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.conditions = ConditionTokens(config)
+        guided = config.feedforward == "experts" and config.guidance != "none"
+        self.levels = LevelTexts(config) if guided else None
         self.hand = nn.Linear(POSE_DIM, width)
         self.trajectory = nn.Linear(motion, width)
         self.merge = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width) if config.norm == "pre" else nn.Identity()
         self.head = nn.Linear(width, POSE_DIM)
         self.standard_hand = Normaliser(POSE_DIM, kinds=len(SIDES))
         self.standard_motion = Normaliser(motion)
@@ -221,22 +126,86 @@ class Denoiser(nn.Module, PyTorchModelHubMixin, library_name="hoi_lib", license=
         valid_BL: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L 99"]:
         """Noised hand at level ``t_B`` (0 … T − 1) to the clean hand, both standardised; padding changes nothing."""
+        return self.estimate(x_BLX, t_B, conditions, valid_BL).x0
+
+    def estimate(
+        self,
+        x_BLX: Float[Tensor, "B L 99"],
+        t_B: Int[Tensor, "B"],
+        conditions: Conditions,
+        valid_BL: Bool[Tensor, "B L"] | None = None,
+        level: NoiseLevel | None = None,
+    ) -> Estimate:
+        """The clean hand, and what training wants to know of the routing. ``level`` is what :meth:`plan` made of
+        ``t_B``; left out, it is worked out here."""
         # fmt: off
-        time = self.time(sinusoid(t_B, self.config.width))                             # (B, D)
-        prefix = torch.cat([time[:, None], conditions.tokens], 1)                      # (B, C, D)
+        level = level or self._level(t_B, conditions)
+        prefix = torch.cat([level.time[:, None], conditions.tokens], 1)                # (B, C, D)
         frames = self.merge(torch.cat([self.hand(x_BLX), conditions.frames], -1))      # (B, L, D)
-        frames = frames + self.positions(frames.shape[1])                              # (B, L, D)
-        tokens = torch.cat([prefix, frames], 1)                                        # (B, S, D)
-        mask = None if valid_BL is None else pad(valid_BL, (prefix.shape[1], 0), value=True)[:, None, None]
-        conditions = replace(conditions, time=time)
-        for block in self.blocks:
-            tokens = block(tokens, mask, conditions)                                   # (B, S, D)
-        return self.head(self.norm(tokens[:, prefix.shape[1]:]))                       # (B, L, 99)
+        tokens = self._placed(prefix, frames)                                          # (B, S, D)
+        valid = None if valid_BL is None else pad(valid_BL, (prefix.shape[1], 0), value=True)
+        mask = valid[:, None, None] if valid is not None and self.config.mask_padding else None
+        balance = tokens.new_zeros(())
+        for n, block in enumerate(self.blocks):
+            tokens, uneven = block(tokens, mask, self._context(n, level, conditions, valid))
+            balance = balance + uneven
+        x0 = self.head(self.norm(tokens[:, prefix.shape[1]:]))                         # (B, L, 99)
         # fmt: on
+        load = torch.stack([r.assignment.stats.load for r in level.routing]) if level.routing else None
+        return Estimate(x0, balance, load)
 
     def positions(self, frames: int) -> Float[Tensor, "L D"]:
-        """Sinusoidal code of each frame's place in time, for any number of frames."""
+        """Sinusoidal code of each token's place, for any number of them."""
         return sinusoid(torch.arange(frames, device=self.head.weight.device), self.config.width)
+
+    def _placed(self, prefix: Float[Tensor, "B C D"], frames: Float[Tensor, "B L D"]) -> Float[Tensor, "B S D"]:
+        """All tokens in order, with their position code: on the frames alone, or on all of them."""
+        if self.config.positions == "frames":
+            return torch.cat([prefix, frames + self.positions(frames.shape[1])], 1)
+        tokens = torch.cat([prefix, frames], 1)
+        return dropout(tokens + self.positions(tokens.shape[1]), self.config.dropout, self.training)
+
+    def _level(self, t_B: Int[Tensor, "B"], conditions: Conditions) -> NoiseLevel:
+        time = self.time(sinusoid(t_B, self.config.width))
+        if self.config.feedforward != "experts":
+            return NoiseLevel(time)
+        assignments = route_all(self.routers, conditions.action, time)
+        rows = rows_of(assignments, self.config.executor)
+        return NoiseLevel(time, [Routing(a, r) for a, r in zip(assignments, rows, strict=True)])
+
+    def _context(self, n: int, level: NoiseLevel, conditions: Conditions, valid: Tensor | None) -> Context:
+        heard = conditions.heard[n] if conditions.heard else ()
+        return Context(level.routing[n] if level.routing else None, heard, valid)
+
+    @property
+    def routers(self) -> list[nn.Module]:
+        """The action-and-noise router of every block; empty without expert groups."""
+        return [block.feedforward.router for block in self.blocks] if self.config.feedforward == "experts" else []
+
+    @torch.no_grad()
+    def plan(self, levels: Sequence[int], conditions: Conditions) -> dict[int, NoiseLevel]:
+        """Everything that sampling can know before it starts: for each noise level that it will visit, the time's
+        embedding and who works in each block, from one routing table of these samples' actions."""
+        device, batch = self.head.weight.device, len(conditions.tokens)
+        time_TD = self.time(sinusoid(torch.tensor(levels, device=device), self.config.width))
+        embedded = {t: time.expand(batch, -1) for t, time in zip(levels, time_TD, strict=True)}
+        if not self.routers:
+            return {t: NoiseLevel(time) for t, time in embedded.items()}
+        table = RoutingTable.of(self.routers, conditions.action, time_TD)
+        every, plan = torch.arange(batch, device=device), {}
+        for number, (t, time) in enumerate(embedded.items()):
+            assignments = table.look_up(every, torch.full_like(every, number))
+            rows = rows_of(assignments, self.config.executor)
+            plan[t] = NoiseLevel(time, [Routing(a, r) for a, r in zip(assignments, rows, strict=True)])
+        return plan
+
+    @torch.no_grad()
+    def routing_table(self, actions: Sequence[str], encoder: TextEncoder, levels: Sequence[int]) -> RoutingTable:
+        """Who works for each verb at each noise level, for all blocks: the router of a trained network as a table
+        (A, T, N, G, M), the expert activations of MoEG-HOI's Fig. 5."""
+        device = self.head.weight.device
+        time = self.time(sinusoid(torch.tensor(levels, device=device), self.config.width))
+        return RoutingTable.of(self.routers, encoder.encode(actions).pooled.to(device), time)
 
     def prepare(self, batch: Batch, encoder: TextEncoder, generator: torch.Generator | None = None) -> Conditions:
         """Everything that does not depend on the noise level, computed once per batch (once per sampling run).
@@ -244,22 +213,25 @@ class Denoiser(nn.Module, PyTorchModelHubMixin, library_name="hoi_lib", license=
         The action is the verb's own embedding; an empty ``verb`` or ``caption`` leaves it out. In training mode text
         and action are withheld too, each with probability ``condition_dropout``, drawn from ``generator`` (CPU).
         """
-        device = self.head.weight.device
-        text = encoder.encode(batch.caption).to(device)
+        config, device = self.config, self.head.weight.device
+        said = given(batch, config.condition_dropout if self.training else 0.0, generator).to(device)
+        text = encoder.encode(batch.caption).pooled.to(device)
         action = encoder.encode(batch.verb).pooled.to(device)
-        given = torch.tensor(
-            [[bool(c.strip()), bool(v.strip())] for c, v in zip(batch.caption, batch.verb, strict=True)]
-        )
-        if self.training and self.config.condition_dropout:
-            given &= torch.rand(given.shape, generator=generator) >= self.config.condition_dropout
-        given = given.to(device)
         motion = self.standard_motion(self._motion(batch), torch.zeros_like(batch.side))
         return Conditions(
-            tokens=self.conditions(batch, text.pooled, action, given),
+            tokens=self.conditions(batch, text, action, said),
             frames=self.trajectory(motion),
-            action=action * given[:, 1:],
-            text=text,
+            action=action * said[:, 1:],
+            heard=self._heard(batch, encoder, said[:, :1]),
         )
+
+    def _heard(self, batch: Batch, encoder: TextEncoder, said: Bool[Tensor, "B 1"]) -> tuple:
+        if self.levels is None:
+            return ()
+        config = self.config
+        reader = encoder if config.level_encoder == config.encoder else load_encoder(config.level_encoder)
+        texts = self.levels(batch, reader, self.refiner, said)
+        return tuple(block.feedforward.hear(texts) for block in self.blocks)
 
     def to_model(self, batch: Batch) -> Float[Tensor, "B L 99"]:
         """The batch's hands as the network sees them: in the configured coordinates, standardised."""
@@ -279,7 +251,8 @@ class Denoiser(nn.Module, PyTorchModelHubMixin, library_name="hoi_lib", license=
     def fit_normaliser(self, batches: Iterable[Batch]) -> None:
         """Learn what standardising needs from the valid frames of *training* batches, hands by side.
 
-        A side that never occurs takes the figures of the other. Raises :class:`ConfigError` if no frame is valid.
+        A side that never occurs takes the figures of the other; without ``standardise`` numbers stay as they are.
+        Raises :class:`ConfigError` if no frame is valid.
         """
         hands = [Moments(POSE_DIM) for _ in SIDES]
         motion = Moments(TRAJECTORIES[self.config.trajectory])
@@ -288,8 +261,9 @@ class Denoiser(nn.Module, PyTorchModelHubMixin, library_name="hoi_lib", license=
             for side, moments in enumerate(hands):
                 moments.add(pose[batch.valid & (batch.side == side)[:, None]])
             motion.add(self._motion(batch)[batch.valid])
-        self.standard_hand.fit(hands)
-        self.standard_motion.fit([motion])
+        if self.config.standardise:
+            self.standard_hand.fit(hands)
+            self.standard_motion.fit([motion])
 
     def _pose(self, batch: Batch) -> Float[Tensor, "B L 99"]:
         if self.config.coordinates == "object":
@@ -342,11 +316,12 @@ class Denoiser(nn.Module, PyTorchModelHubMixin, library_name="hoi_lib", license=
         return model
 
 
-def sinusoid(position: Tensor, width: int) -> Float[Tensor, "... D"]:
-    """Sines and cosines of a position (a frame, a noise level) at ``width / 2`` wavelengths from 2π to 20 000 π."""
-    rate = torch.exp(torch.arange(width // 2, device=position.device) * (-2 * math.log(1e4) / width))
-    angle = position[..., None].float() * rate
-    return torch.cat([angle.sin(), angle.cos()], -1)
+def rules(caption: str, side: str) -> Refinement:
+    """The refiner that needs nothing: :func:`hoi_lib.text.refine`, remembered for every caption."""
+    return _rules(caption)
+
+
+_rules = lru_cache(maxsize=65536)(refine)
 
 
 def _is_hub_name(path: str | os.PathLike) -> bool:
@@ -374,19 +349,3 @@ def _broken(path: str, why: str) -> CheckpointError:
         "Expected a folder with config.json and model.safetensors, as save_pretrained writes it.",
         CHAPTER,
     )
-
-
-def hollow(width: int = 512, blocks: int = 8, heads: int = 4, **changes) -> DenoiserConfig:
-    """The network with a dense feed-forward where the experts will stand; inner width 4 D unless given."""
-    return DenoiserConfig(width=width, blocks=blocks, heads=heads, **{"hidden": 4 * width, **changes})
-
-
-def recommended(width: int = 512, blocks: int = 8, heads: int = 4, **changes) -> DenoiserConfig:
-    """The default network."""
-    return hollow(width, blocks, heads, **changes)
-
-
-def for_profile(profile: Profile, preset: Callable[..., DenoiserConfig] = recommended, **changes) -> DenoiserConfig:
-    """A preset at the sizes of a profile."""
-    sizes = {"points": profile.points, "point_width": min(256, 2 * profile.width)}
-    return preset(profile.width, profile.blocks, profile.heads, **{**sizes, **changes})

@@ -30,6 +30,7 @@ from hoi_lib import metrics, records
 from hoi_lib.data.samples import SampleSet
 from hoi_lib.data.store import ClipStore
 from hoi_lib.denoiser import Denoiser
+from hoi_lib.diffusion import Schedule
 from hoi_lib.encoders import load_encoder
 from hoi_lib.errors import ConfigError, StoreError
 from hoi_lib.feed import generator
@@ -104,7 +105,7 @@ def evaluate(
     store: ClipStore,
     split: str = "test",
     seed: int | Sequence[int] = 0,
-    steps: int = 50,
+    steps: int | None = None,
     out: str | Path | None = None,
     limit: int | None = None,
     batch: int = 32,
@@ -113,15 +114,16 @@ def evaluate(
     """Generate one motion for every hand of ``split`` and return the run record of what was measured.
 
     ``run`` is a run folder, an exported folder or a denoiser; ``seed`` one seed or several (then every metric is a mean
-    with the standard deviation over seeds as its spread); ``steps`` the DDIM steps; ``limit`` at most so many samples,
-    spread evenly over the split. With ``out`` the record is also written there, in one piece. The same seeds on the
-    same kind of machine give the same numbers. Raises :class:`CheckpointError`, or :class:`StoreError` for a split
-    without a hand in it.
+    with the standard deviation over seeds as its spread); ``steps`` replaces the config's number of DDIM steps;
+    ``limit`` at most so many samples, spread evenly over the split. With ``out`` the record is also written there, in
+    one piece. The same seeds on the same kind of machine give the same numbers. Raises :class:`CheckpointError`, or
+    :class:`StoreError` for a split without a hand in it.
     """
     start = perf_counter()
     denoiser = run if isinstance(run, Denoiser) else load_denoiser(run)
     seeds = [seed] if isinstance(seed, int) else list(seed)
-    samples = chosen_samples(store, split, denoiser.config.points, limit)
+    samples = chosen_samples(store, split, denoiser.config.points, limit, denoiser.config.betas)
+    steps = steps or denoiser.config.sampling_steps
     judge = Judge(samples, store, progress)
     found = {"truth/": [{k: v for k, v in judge.scores(judge.truth).items() if k in OF_TRUTH}]}
     for prefix, poses in mean_hands(store.subset("train"), samples).items():
@@ -132,8 +134,9 @@ def evaluate(
         f"{Path(run).name if not isinstance(run, Denoiser) else 'denoiser'}, {split}",
         config={
             "split": split,
-            "sampler": "ddim",
+            "sampler": denoiser.config.sampler,
             "steps": steps,
+            "betas": denoiser.config.betas,
             "batch": batch,
             "limit": limit,
             "frames": MAX_FRAMES,
@@ -157,11 +160,13 @@ def evaluate(
     return record
 
 
-def chosen_samples(store: ClipStore, split: str, points: int, limit: int | None = None) -> list[Sample]:
+def chosen_samples(
+    store: ClipStore, split: str, points: int, limit: int | None = None, betas: str = "subject"
+) -> list[Sample]:
     """The hands of a split as samples, all of them or ``limit`` spread evenly; raises :class:`StoreError` for none."""
     if limit is not None and limit < 1:
         raise ConfigError(f"limit {limit}: expected at least 1 sample, or none to take all.")
-    everything = SampleSet(store.subset(split), points)
+    everything = SampleSet(store.subset(split), points, betas=betas)
     if not len(everything):
         raise StoreError(
             f"{store.folder}: no hand in the split {split!r}.", "Build a larger set or choose another split."
@@ -306,7 +311,8 @@ def _generate(
     by_length = sorted(range(len(samples)), key=lambda i: len(samples[i].pose))
     poses: dict[int, Tensor] = {}
     starts = range(0, len(samples), batch)
-    with tqdm(total=len(starts) * steps, desc="sampling", disable=not progress or None, leave=False) as bar:
+    each = Schedule.of(denoiser.config.schedule).steps if denoiser.config.sampler == "ddpm" else steps
+    with tqdm(total=len(starts) * each, desc="sampling", disable=not progress or None, leave=False) as bar:
         for number, start in enumerate(starts):
             chosen = by_length[start : start + batch]
             stacked = collate([samples[i] for i in chosen])

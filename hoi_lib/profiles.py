@@ -14,8 +14,9 @@ from hoi_lib.errors import ConfigError
 
 @dataclass(frozen=True)
 class Profile:
-    """Sizes of data, network and training. ``steps`` counts optimiser steps; ``points`` and ``vertices`` are how many
-    object points and hand vertices the losses see (``full`` thins nothing)."""
+    """Sizes of data, network and training. ``steps`` counts optimiser steps; ``points`` are what the network sees of an
+    object; the losses see ``vertices`` of the hand and ``loss_points`` of the object, and those between the two every
+    ``stride``-th frame (``full`` thins nothing)."""
 
     name: str
     clips: int  # synthetic clips
@@ -26,14 +27,16 @@ class Profile:
     batch: int
     points: int
     vertices: int
+    loss_points: int
+    stride: int
     sampling_steps: int  # DDIM
     evaluation_clips: int  # samples generated for an evaluation; 0 means the whole split
 
 
 PROFILES = {
-    "smoke": Profile("smoke", 48, 32, 2, 4, 20, 8, 128, 78, 10, 8),
-    "laptop": Profile("laptop", 1000, 128, 4, 4, 3000, 32, 256, 78, 50, 0),
-    "full": Profile("full", 6000, 512, 8, 4, 30000, 32, 1024, 778, 50, 0),
+    "smoke": Profile("smoke", 48, 32, 2, 4, 20, 8, 128, 78, 128, 4, 10, 8),
+    "laptop": Profile("laptop", 1000, 128, 4, 4, 3000, 32, 256, 78, 256, 4, 50, 0),
+    "full": Profile("full", 6000, 512, 8, 4, 30000, 32, 1024, 778, 1024, 1, 50, 0),
 }
 
 

@@ -7,14 +7,13 @@ import json
 import signal
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
 from hoi_lib import records
 from hoi_lib.data.store import ClipStore
 from hoi_lib.errors import CheckpointError, ConfigError, OutputError
-from hoi_lib.trainconfig import CHAPTER, TrainConfig
+from hoi_lib.trainconfig import CHAPTER, TrainConfig, plain
 
 FREE = ("threads", "checkpoint_every", "log_every", "validate_every", "tensorboard")  # may change on resuming
 
@@ -57,7 +56,7 @@ def stop_signals() -> Iterator[Stop]:
 def open_run(config: TrainConfig, store: ClipStore, out: Path, resume: bool) -> None:
     """Write ``run.json`` into a new run folder, or hold this call against the one that is there."""
     path = out / "run.json"
-    here = json.loads(json.dumps({"config": asdict(config), "data": data_of(store)}))
+    here = {"config": plain(config), "data": data_of(store)}
     if not path.exists():
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise OutputError(f"{out}: is not an empty folder and holds no run.", "Choose another --out.", CHAPTER)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hoi_lib.denoiser import Denoiser
-from hoi_lib.diffusion import Guide, Schedule, Step, sample_ddim
+from hoi_lib.diffusion import Denoise, Guide, Schedule, Step, sample_ddim, sample_ddpm
 from hoi_lib.encoders import TextEncoder
 from hoi_lib.motion import Batch
 
@@ -28,27 +29,39 @@ def sample_batch(
     denoiser: Denoiser,
     batch: Batch,
     encoder: TextEncoder,
-    steps: int = 50,
+    steps: int | None = None,
     generator: torch.Generator | None = None,
     callback: Callable[[Step], None] | None = None,
     guide: Guide | None = None,
 ) -> Float[Tensor, "B L 99"]:
-    """Sample the hands of a batch with DDIM and return their 99 numbers a frame in the world frame.
+    """Sample the hands of a batch and return their 99 numbers a frame in the world frame.
 
-    ``guide`` is applied to every estimate of the clean hand before the step is taken.
+    The sampler is the config's own; ``steps`` replaces its number of DDIM steps. ``guide`` is applied to every
+    estimate of the clean hand before the step is taken.
     """
     denoiser.eval()
-    device = next(denoiser.parameters()).device
-    batch = batch.to(device)
-    conditions = denoiser.prepare(batch, encoder)
+    config, device = denoiser.config, next(denoiser.parameters()).device
+    batch, schedule = batch.to(device), Schedule.of(config.schedule)
     noise = torch.randn(batch.pose.shape, generator=generator).to(device)
-    x0 = sample_ddim(
-        lambda x, t: denoiser(x, t, conditions, batch.valid),
-        noise,
-        Schedule.of(denoiser.config.schedule),
-        steps=steps,
-        generator=generator,
-        callback=callback,
-        guide=guide,
+    if config.sampler == "ddpm":
+        levels, sampler = range(schedule.steps), sample_ddpm
+    else:
+        steps = steps or config.sampling_steps
+        levels, sampler = schedule.spaced(steps), partial(sample_ddim, steps=steps)
+    denoise = planned(denoiser, batch, encoder, levels)
+    return denoiser.to_world(
+        sampler(denoise, noise, schedule, generator=generator, callback=callback, guide=guide), batch
     )
-    return denoiser.to_world(x0, batch)
+
+
+@torch.no_grad()
+def planned(denoiser: Denoiser, batch: Batch, encoder: TextEncoder, levels: Sequence[int]) -> Denoise:
+    """The network as a sampler wants it, for the noise levels that it will visit: conditions, text, time and routing
+    are worked out before the first step, and a step costs the blocks alone."""
+    conditions = denoiser.prepare(batch, encoder)
+    plan = denoiser.plan(levels, conditions)
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        return denoiser.estimate(x, t, conditions, batch.valid, plan[int(t[0])]).x0
+
+    return denoise

@@ -13,7 +13,6 @@ import contextlib
 import math
 import warnings
 from copy import deepcopy
-from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -38,7 +37,7 @@ from hoi_lib.motion import SIDES, Batch
 from hoi_lib.objective import Objective
 from hoi_lib.records import Record
 from hoi_lib.runs import Stop, data_of, open_run, stop_signals
-from hoi_lib.trainconfig import CHAPTER, TrainConfig, config_for, with_settings
+from hoi_lib.trainconfig import CHAPTER, TrainConfig, config_for, plain, with_settings
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -250,7 +249,7 @@ class Trainer:
         gpu = self.accelerator.device.type != "cpu"
         record = records.new(
             self.out.name,
-            config=asdict(self.config),
+            config=plain(self.config),
             seeds=[self.config.seed],
             data=data_of(self.store) | {"samples": len(self.feed), "validation_samples": len(self.validation)},
             metrics=found,
@@ -272,19 +271,23 @@ class Trainer:
             self.average.denoiser,
             self.store,
             "val",
-            steps=self.config.sampling_steps,
             limit=self.config.evaluation,
             progress=self.progress,
         )
         return {f"validation/{name}": entry for name, entry in record["metrics"].items()}
 
     def _notes(self) -> list[str]:
-        shown = f"losses see {self.config.vertices} of 778 vertices and {self.config.denoiser.points} of 1024 points"
-        metrics = f"validation/…: one seed, at most {self.config.evaluation} samples of the validation subject"
+        config = self.config
+        shown = f"losses see {config.vertices} of 778 vertices, {config.loss_points} of 1024 points"
+        if config.stride > 1:
+            shown += f", and every {config.stride}th frame for Eqs. 12–14"
+        metrics = f"validation/…: one seed, at most {config.evaluation} samples of the validation subject"
         return [shown, metrics]
 
     def _feed(self, split: str, hands: dict[str, HandModel], vertex_ids: Tensor, limit: int | None = None) -> Feed:
-        samples = SampleSet(self.store.subset(split), self.config.denoiser.points, self.config.frames)
+        network = self.config.denoiser
+        points = max(network.points, self.config.loss_points)
+        samples = SampleSet(self.store.subset(split), points, self.config.frames, network.betas)
         count = len(samples) if limit is None else min(limit, len(samples))
         chosen = [samples[i * len(samples) // count] for i in range(count)]
         return Feed(chosen, self.config.batch, self.config.seed, hands, vertex_ids)

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
-from hoi_lib import denoiser as networks
-from hoi_lib.denoiser import DenoiserConfig, for_profile
+from hoi_lib.denoiserconfig import (
+    ROWS,
+    DenoiserConfig,
+    ablated,
+    for_profile,
+    hollow,
+    paper,
+    recommended,
+    release,
+)
+from hoi_lib.encoders import ENCODERS
 from hoi_lib.errors import ConfigError
 from hoi_lib.losses import LOSSES
 from hoi_lib.motion import MAX_FRAMES
 from hoi_lib.profiles import Profile
 
-PRESETS = {"recommended": networks.recommended, "hollow": networks.hollow}
+PRESETS = {preset.__name__: preset for preset in (recommended, paper, release, hollow)}
 CHAPTER = "hoi train --help"
 
 
@@ -25,9 +35,11 @@ class TrainConfig:
     ``batch`` samples make one optimiser step, however many GPUs or ``accumulation`` shares it is divided among.
     ``lr`` is reached after ``warmup`` steps and falls as a cosine to ``final_lr`` times itself. ``ema`` averages the
     weights over the last 1/(1 − ema) steps (0: no averaging). ``clip`` bounds the gradient's norm (0: it does not).
-    ``weights`` replaces weights of :data:`hoi_lib.losses.LOSSES`. The geometric losses see ``vertices`` of the 778.
-    ``threads`` 0 leaves torch's own number. ``validation`` samples
-    are held out from the validation subject for the losses, ``evaluation`` for the metrics at the end.
+    ``weights`` replaces weights of :data:`hoi_lib.losses.LOSSES`. The geometric losses see ``vertices`` of the 778 and
+    ``loss_points`` of the object's 1 024 points, those between hand and object (Eqs. 12–14) every ``stride``-th frame.
+    ``refined`` is a file of refined texts (``hoi refine``); left empty, they are written by rules. ``threads`` 0 leaves
+    torch's own number. ``validation`` samples are held out from the validation subject for the losses, ``evaluation``
+    for the metrics at the end.
     """
 
     denoiser: DenoiserConfig
@@ -43,7 +55,10 @@ class TrainConfig:
     accumulation: int = 1
     seed: int = 0
     frames: int = MAX_FRAMES
-    vertices: int = 78
+    vertices: int = 778
+    loss_points: int = 1024
+    stride: int = 1
+    refined: str = ""
     weights: Mapping[str, float] = field(default_factory=dict)
     precision: str = "fp32"
     threads: int = 0
@@ -52,7 +67,6 @@ class TrainConfig:
     validate_every: int = 500
     validation: int = 64
     evaluation: int = 16
-    sampling_steps: int = 50
     tensorboard: bool = True
 
     def __post_init__(self) -> None:
@@ -62,6 +76,8 @@ class TrainConfig:
             "accumulation",
             "frames",
             "vertices",
+            "loss_points",
+            "stride",
             "checkpoint_every",
             "log_every",
             "validate_every",
@@ -79,23 +95,36 @@ class TrainConfig:
         _known(self.weights, LOSSES, "loss")
 
 
-def config_for(preset: str, profile: Profile, settings: Mapping[str, str] | None = None) -> TrainConfig:
+def plain(config: TrainConfig) -> dict[str, Any]:
+    """The config as JSON would bring it back."""
+    return json.loads(json.dumps(asdict(config)))
+
+
+def config_for(
+    preset: str, profile: Profile, settings: Mapping[str, str] | None = None, ablation: str | None = None
+) -> TrainConfig:
     """The training config of a preset at the sizes of a profile, with ``settings`` given as text ("steps": "2000").
+
+    ``ablation`` names a row of the paper's Tables 2 and 3 (:data:`hoi_lib.denoiserconfig.ROWS`) to apply to the preset.
 
     A key names a field of :class:`TrainConfig`, of the denoiser ("denoiser.width", or "width" where no other field is
     called so) or a loss's weight ("weights.reconstruction"). Raises :class:`ConfigError` that names a wrong key or
     value and the nearest right one.
     """
     _known([preset], PRESETS, "preset")
+    _known([ablation] if ablation else [], ROWS, "ablation")
+    network = for_profile(profile, PRESETS[preset])
     config = TrainConfig(
-        for_profile(profile, PRESETS[preset]),
+        ablated(ablation, network) if ablation else network,
         profile=profile.name,
         steps=profile.steps,
         batch=profile.batch,
         lr=1e-3 * min(1.0, 128 / profile.width),  # of 5e-4 and 1e-3 the better at width 128; less for wider networks
         warmup=min(200, profile.steps // 10),
         vertices=profile.vertices,
-        sampling_steps=profile.sampling_steps,
+        loss_points=profile.loss_points,
+        stride=profile.stride,
+        weights={"edge": 0.1} if preset == "release" and profile.vertices == 778 else {},
         evaluation=profile.evaluation_clips or 64,
     )
     return with_settings(config, settings or {})
@@ -119,6 +148,9 @@ def with_settings(config: TrainConfig, settings: Mapping[str, str]) -> TrainConf
             network[name] = _parsed(key, text, getattr(config.denoiser, name))
         else:
             _known([key], [*own, *inner, *(f"weights.{loss}" for loss in LOSSES)], "setting")
+    for reader, width in (("encoder", "text_dim"), ("level_encoder", "level_dim")):
+        if network.get(reader) in ENCODERS:
+            network.setdefault(width, ENCODERS[network[reader]].dim)
     return replace(config, denoiser=replace(config.denoiser, **network), weights=weights, **changes)
 
 
@@ -136,6 +168,8 @@ def _parsed(key: str, text: str, example: Any) -> Any:
     try:
         if isinstance(example, bool):
             return {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}[text.lower()]
+        if isinstance(example, tuple):
+            return tuple(type(example[0])(part.strip()) for part in text.split(","))
         return type(example)(text)
     except (ValueError, KeyError):
         raise ConfigError(f"{key}={text!r}: expected a value like {example!r}.", chapter=CHAPTER) from None

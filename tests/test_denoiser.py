@@ -8,15 +8,9 @@ import torch
 from random_batches import WordHash, random_batch
 from safetensors.torch import load_file, save_file
 
-from hoi_lib.denoiser import (
-    Denoiser,
-    DenoiserConfig,
-    DenseFeedForward,
-    for_profile,
-    hollow,
-    recommended,
-    sinusoid,
-)
+from hoi_lib import blocks
+from hoi_lib.blocks import DenseFeedForward, sinusoid
+from hoi_lib.denoiser import Denoiser, DenoiserConfig, for_profile, hollow
 from hoi_lib.diffusion import Schedule, sample_ddim
 from hoi_lib.errors import CheckpointError, ConfigError, OutputError
 from hoi_lib.motion import world_to_object
@@ -242,22 +236,20 @@ def test_preparing_once_equals_preparing_at_every_step(model, encoder):
     noise, schedule = torch.randn(4, 12, 99), Schedule.cosine(100)
     once = sample_ddim(lambda x, t: model(x, t, conditions, batch.valid), noise, schedule, 5)
     again = sample_ddim(lambda x, t: model(x, t, model.prepare(batch, encoder), batch.valid), noise, schedule, 5)
-    assert torch.equal(once, again) and conditions.time is None
+    assert torch.equal(once, again)
 
 
-def test_the_feedforward_is_built_from_the_config_and_gets_the_conditions(encoder, monkeypatch):
-    from hoi_lib import denoiser
-
+def test_the_feedforward_is_built_from_the_config_and_knows_what_is_padding(encoder, monkeypatch):
     seen = []
 
     class Spy(DenseFeedForward):
-        def forward(self, tokens, conditions):
-            seen.append((conditions.action.shape, conditions.time.shape, conditions.text.states.shape))
-            return super().forward(tokens, conditions)
+        def forward(self, tokens, context):
+            seen.append((context.valid.sum(1).tolist(), context.routing, context.heard))
+            return super().forward(tokens, context)
 
-    monkeypatch.setitem(denoiser.FEEDFORWARDS, "dense", Spy)
-    run(tiny(), random_batch((12, 12)), encoder)
-    assert seen == [((2, 8), (2, 16), (2, 6, 8))] * 2
+    monkeypatch.setitem(blocks.FEEDFORWARDS, "dense", Spy)
+    run(tiny(), random_batch((12, 9)), encoder)
+    assert seen == [([6 + 12, 6 + 9], None, ())] * 2
 
 
 # --- gradient ---
@@ -396,8 +388,7 @@ def test_a_failed_save_leaves_the_old_checkpoint_whole(tmp_path, monkeypatch):
 # --- configs ---
 
 
-def test_the_presets_are_hollow_for_now_and_follow_the_profile():
-    assert recommended() == hollow() == DenoiserConfig()
+def test_every_preset_follows_the_profile():
     for profile in PROFILES.values():
         config = for_profile(profile)
         assert (config.width, config.blocks, config.heads) == (profile.width, profile.blocks, profile.heads)
@@ -423,4 +414,4 @@ def test_impossible_configs_are_refused(change):
 
 
 def test_the_config_holds_plain_values_only():
-    assert all(isinstance(getattr(DenoiserConfig(), f.name), int | float | str) for f in fields(DenoiserConfig))
+    assert all(isinstance(getattr(DenoiserConfig(), f.name), int | float | str | tuple) for f in fields(DenoiserConfig))

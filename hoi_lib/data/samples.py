@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import torch
@@ -17,13 +18,14 @@ class SampleSet(Dataset):
     """Every hand that takes part in the clips of ``store``, as :class:`~hoi_lib.motion.Sample`.
 
     ``points`` object points are kept of the 1 024 (they come farthest-first, so any prefix covers the surface). A clip
-    longer than ``frames`` is cut at its end, always in the same way.
+    longer than ``frames`` is cut at its end, always in the same way. ``betas`` "zero" gives every subject the mean
+    hand, its wrist where the subject's was (:func:`shapeless`).
 
     >>> batch = collate([SampleSet(store)[0]])        # pose (1, L, 99)
     """
 
-    def __init__(self, store: ClipStore, points: int = 1024, frames: int = MAX_FRAMES):
-        self.store, self.points, self.frames = store, points, frames
+    def __init__(self, store: ClipStore, points: int = 1024, frames: int = MAX_FRAMES, betas: str = "subject"):
+        self.store, self.points, self.frames, self.betas = store, points, frames, betas
         self.index = [(i, side) for i, row in enumerate(store.table) for side in SIDES if side in row["hands"]]
 
     def __len__(self) -> int:
@@ -32,7 +34,8 @@ class SampleSet(Dataset):
     def __getitem__(self, i: int) -> Sample:
         number, side = self.index[i]
         clip = self.store[number]
-        return sample_of(clip, side, self.store.object(clip.object.name), self.points, self.frames)
+        sample = sample_of(clip, side, self.store.object(clip.object.name), self.points, self.frames)
+        return shapeless(sample) if self.betas == "zero" else sample
 
 
 def sample_of(clip: MotionClip, side: str, model: ObjectModel, points: int = 1024, frames: int = MAX_FRAMES) -> Sample:
@@ -61,6 +64,18 @@ def sample_of(clip: MotionClip, side: str, model: ObjectModel, points: int = 102
         object_name=item.name,
         clip_name=clip.name,
     )
+
+
+def shapeless(sample: Sample) -> Sample:
+    """The same motion on the mean hand (all betas 0), which is what the paper's preprocessing does.
+
+    Rotations stay and the wrist stays in its place; the fingers then end where the mean hand's do, so that a grasp may
+    open or sink in.
+    """
+    betas = torch.zeros_like(sample.betas)
+    rest = _rest_wrist(SIDES[sample.side], tuple(betas.tolist()))
+    transl = sample.pose[:, :3] + sample.wrist_rest - rest
+    return replace(sample, pose=torch.cat([transl, sample.pose[:, 3:]], -1), betas=betas, wrist_rest=rest)
 
 
 @lru_cache(maxsize=256)
