@@ -19,6 +19,9 @@ from hoi_lib.errors import ConfigError
 from hoi_lib.geometry import masked_mean, safe_norm
 from hoi_lib.hand import HandModel
 from hoi_lib.motion import SIDES, unpack_pose
+from hoi_lib.routing import balance_loss
+
+__all__ = ["balance_loss"]  # Eq. 9 lives beside the routers
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class Prediction:
     """What the losses look at: an estimate of the clean motion beside the truth.
 
     ``numbers`` are the standardised ones that the network gives; joints and vertices are in metres, all in one frame
-    that moves evenly (the world), or accelerations would mean nothing.
+    that moves evenly (the world), or accelerations would mean nothing. ``balance`` is Eq. 9 as the network worked it
+    out while it routed; None stands for 0.
     """
 
     numbers: Float[Tensor, "B L X"]
@@ -36,6 +40,7 @@ class Prediction:
     vertices: Float[Tensor, "B L V 3"]
     true_vertices: Float[Tensor, "B L V 3"]
     valid: Bool[Tensor, "B L"]
+    balance: Float[Tensor, ""] | None = None
 
 
 class Term(NamedTuple):
@@ -101,6 +106,7 @@ LOSSES: dict[str, Term] = {
         lambda p: reconstruction_loss(p.joints, p.true_joints, p.vertices, p.true_vertices, p.valid), 20.0, 11, "m²"
     ),
     "acc": Term(lambda p: acceleration_loss(p.vertices, p.valid), 20.0, 15, "m/frame²"),
+    "balance": Term(lambda p: p.numbers.new_zeros(()) if p.balance is None else p.balance, 0.01, 9, "1"),
 }
 """The terms of Eq. 16 with the paper's weights."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
@@ -48,8 +49,8 @@ class Objective(nn.Module):
         t: Int[Tensor, "B"],
         noise: Float[Tensor, "B L 99"],
         generator: torch.Generator | None = None,
-    ) -> dict[str, Float[Tensor, ""]]:
-        """Raw value of every loss term, and their weighted sum under ``total``.
+    ) -> tuple[dict[str, Float[Tensor, ""]], Float[Tensor, "N G M"] | None]:
+        """Raw value of every loss term and their weighted sum under ``total``; beside them the experts' load, if any.
 
         ``truth`` is what :func:`~hoi_lib.losses.posed_hands` makes of the batch, if it is known already. In training
         mode ``generator`` decides which conditions are withheld.
@@ -57,14 +58,15 @@ class Objective(nn.Module):
         x0 = self.denoiser.to_model(batch)
         conditions = self.denoiser.prepare(batch, self.encoder, generator)
         with torch.autocast(x0.device.type, torch.bfloat16, enabled=self.config.precision == "bf16" and x0.is_cuda):
-            estimate = self.denoiser(self.schedule.noised(x0, t, noise), t, conditions, batch.valid)
-        estimate = estimate.float()
+            estimate = self.denoiser.estimate(self.schedule.noised(x0, t, noise), t, conditions, batch.valid)
+        numbers = estimate.x0.float()
         if truth is None:
             with torch.no_grad():
                 truth = self._posed(batch.pose, batch)
-        posed = self._posed(self.denoiser.to_world(estimate, batch), batch)
-        total, raw = total_loss(compare(estimate, x0, posed, truth, batch.valid), self.weights)
-        return {**raw, "total": total}
+        posed = self._posed(self.denoiser.to_world(numbers, batch), batch)
+        prediction = replace(compare(numbers, x0, posed, truth, batch.valid), balance=estimate.balance.float())
+        total, raw = total_loss(prediction, self.weights)
+        return {**raw, "total": total}, estimate.load
 
     def _posed(self, pose: Float[Tensor, "B L 99"], batch: Batch) -> Posed:
         return posed_hands(pose, batch.betas, batch.side, dict(self.hands.items()), self.vertex_ids)

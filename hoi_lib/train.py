@@ -156,7 +156,7 @@ class Trainer:
             inputs = _on(accelerator.device, batch, truth, t[mine], noise[mine])
             last = micro == config.accumulation - 1
             with contextlib.nullcontext() if last else accelerator.no_sync(self.objective):
-                terms = self.objective(*inputs, generator(config.seed, 3, self.step, share))
+                terms, _ = self.objective(*inputs, generator(config.seed, 3, self.step, share))
                 accelerator.backward(terms["total"] / config.accumulation)
             self._remember(terms)
         if config.clip:
@@ -175,7 +175,7 @@ class Trainer:
             batch, truth = self.validation.batch(rows)
             _, noise = self.validation.draw(number, len(rows), batch.pose.shape[1], self.levels)
             t = torch.arange(len(rows)) * self.levels // len(rows)
-            terms = self.average(*_on(device, batch, truth, t, noise))
+            terms, _ = self.average(*_on(device, batch, truth, t, noise))
             count += len(rows)
             for name, value in terms.items():
                 total[name] = total.get(name, 0.0) + len(rows) * float(value)
