@@ -109,18 +109,52 @@ def mano_convert(source: Path, out: Path) -> None:
 
 
 @app.command()
-@click.argument("text")
-@click.option("--with", "method", type=click.Choice(["rules", "file"]), default="rules", show_default=True)
+@click.argument("text", required=False)
+@click.option(
+    "--with",
+    "method",
+    type=click.Choice(["rules", "llm", "file"]),
+    default="rules",
+    show_default=True,
+    help="Tables; a language model (key in DEEPSEEK_API_KEY, OPENAI_API_KEY or HOI_LLM_KEY); or a JSON.",
+)
 @click.option("--file", "path", type=click.Path(path_type=Path), help="JSON of refined texts, for --with file.")
-@click.option("--hand", type=click.Choice(["left", "right"]), default="right", help="Whose text, for --with file.")
+@click.option("--hand", type=click.Choice(["left", "right"]), help="Whose text; by default the hand that TEXT names.")
+@click.option("--model", help="Model for --with llm; else HOI_LLM_MODEL, else deepseek-chat.")
+@click.option("--url", help="OpenAI-compatible address for --with llm; else HOI_LLM_URL, else DeepSeek's.")
+@click.option("--data", "folder", type=click.Path(path_type=Path), help="Refine a data set; a stopped call goes on.")
+@click.option("--out", type=click.Path(path_type=Path), help="The JSON to write, for --data; --file reads it.")
 @example('hoi refine "Pour the bottle with right hand."')
-def refine(text: str, method: str, path: Path | None, hand: str) -> None:
-    """Refine a sentence into descriptions for hand, finger and joint."""
-    from hoi_lib.text import refinement_for
+def refine(
+    text: str | None,
+    method: str,
+    path: Path | None,
+    hand: str | None,
+    model: str | None,
+    url: str | None,
+    folder: Path | None,
+    out: Path | None,
+) -> None:
+    """Refine a sentence, or all captions of a data set, into descriptions for hand, finger and joint."""
+    from hoi_lib import refiner
 
-    refined = refinement_for(text, method, path, hand)
-    for level in ("hand", "finger", "joint"):
-        click.echo(f"{click.style(f'{level:6}', bold=True)}  {getattr(refined, level)}")
+    if (text is None) == (folder is None) or (folder is None) != (out is None):
+        raise ConfigError("refine takes a sentence, or --data and --out.", 'For example hoi refine "Pour the bottle."')
+    refining = refiner.refiner_for(method, path, model, url)
+    if text is not None:
+        for level, line in vars(refining(text, hand)).items():
+            click.echo(f"{click.style(f'{level:6}', bold=True)}  {line}")
+        return
+    from hoi_lib import data as datasets
+
+    store = datasets.load(folder)
+    written, failed = refiner.refine_clips(store.table, refining, out, store.source)
+    click.echo(f"wrote {out}: {written} texts for {len(store)} clips")
+    if failed:
+        first = next(iter(failed.values())).what
+        raise HoiError(
+            f"{len(failed)} texts are missing in {out}; the first: {first}", "Run it again: the rest is kept."
+        )
 
 
 @app.command()

@@ -1,13 +1,11 @@
-"""Captions, what a sentence asks for, and its refinement."""
-
-import json
+"""Captions, and what a sentence asks for."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoi_lib.errors import HoiError, TextError
-from hoi_lib.text import CATEGORIES, FAMILIES, HANDS, VERBS, captions, parse, read_refinements, refine, refinement_for
+from hoi_lib.errors import TextError
+from hoi_lib.text import CATEGORIES, HANDS, VERBS, captions, parse
 
 
 def test_the_four_forms_of_a_caption():
@@ -59,61 +57,6 @@ def test_parsing_never_fails_in_another_way(text):
     except TextError:
         return
     assert parsed.verb in {None, *VERBS} and parsed.hands in {None, *HANDS}
-
-
-def test_refinement_names_part_fingers_and_other_hand_and_is_repeatable():
-    refined = refine("Pour the mug with right hand.")
-    assert refined == refine("Pour the mug with right hand.")
-    assert "right hand" in refined.hand and "left hand rests" in refined.hand
-    assert "beside the handle" in refined.finger and "thumb" in refined.finger
-    assert "joints" in refined.joint
-
-
-def test_refinements_differ_between_verbs_and_between_levels():
-    texts = [refine(captions(verb, "can", "right").imperative) for verb in VERBS]
-    assert len({t.hand for t in texts}) == len(VERBS)
-    assert all(len({t.hand, t.finger, t.joint}) == 3 for t in texts)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_known_grasp_family_decides_the_fingers(family):
-    assert FAMILIES[family][0].lower() in refine("Grasp the can with left hand.", family).finger.lower()
-
-
-def test_a_verb_outside_the_vocabulary_keeps_its_own_words():
-    assert "Juggle the ball" in refine("Juggle the ball with both hands.").hand
-
-
-def release_file(path, **changes):
-    levels = {"hand_level": "The hand reaches.", "finger_level": "Fingers wrap.", "joint_level": "Joints bend."}
-    entry = {"text": "Grab the box.", "lh_refine_text": None, "rh_refine_text": levels | changes}
-    path.write_text(json.dumps({"arctic_0": entry}))
-    return path
-
-
-def test_the_layout_of_the_release_is_read(tmp_path):
-    path = release_file(tmp_path / "refined.json")
-    assert refinement_for("Grab the box.", "file", path).finger == "Fingers wrap."
-    assert list(read_refinements(path)) == [("Grab the box.", "right")]
-
-
-@pytest.mark.parametrize("content", ["", "[1]", "{}", '{"a": 3}', "{"])
-def test_a_damaged_refinement_file_is_named(tmp_path, content):
-    path = tmp_path / "refined.json"
-    path.write_text(content)
-    with pytest.raises(TextError, match="refined.json"):
-        read_refinements(path)
-
-
-def test_a_missing_level_is_named(tmp_path):
-    with pytest.raises(TextError, match="arctic_0.rh_refine_text.finger_level"):
-        read_refinements(release_file(tmp_path / "refined.json", finger_level=None))
-
-
-@pytest.mark.parametrize(("method", "path"), [("file", None), ("magic", None), ("file", "nowhere.json")])
-def test_bad_refiner_settings(method, path):
-    with pytest.raises(HoiError):
-        refinement_for("Grab the box.", method, path)
 
 
 def test_unknown_words_in_a_caption_are_refused():
