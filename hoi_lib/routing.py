@@ -138,7 +138,7 @@ def aligned(features: Mapping[str, Float[Tensor, "..."]]) -> dict[str, Float[Ten
 
 
 class ActionNoiseRouter(Router):
-    """The action-and-noise router ANR (MoEG-HOI Eqs. 3–5 and 7–9), for all groups of one block.
+    """The action-and-noise router ANR (MoEG-HOI Eqs. 3–5, 7–9), for all groups of one block.
 
     The verb's feature and the embedded noise level each give logits by a linear map without bias; their sum goes
     through a softmax over the M experts of each group, the ``active`` best of each group are kept, and their weights
@@ -209,10 +209,11 @@ def _shape(router: ActionNoiseRouter) -> tuple:
 def route_all(
     routers: Sequence[ActionNoiseRouter], action: Float[Tensor, "B A"], time: Float[Tensor, "B T"]
 ) -> list[Assignment]:
-    """The decisions of all blocks at once, each as its own router would make it.
+    """The decisions of all blocks at once, each as its own router would make it (MoEG-HOI Eqs. 3–5 and 7–9).
 
-    Routing depends on nothing that a block computes, so all of it is one small product per branch, one softmax and one
-    selection before the first block runs. Raises :class:`ConfigError` if the routers differ in shape.
+    Routing depends on nothing that a block computes, so all of it is one small product per branch, one softmax over the
+    experts of each group and one selection before the first block runs. Raises :class:`ConfigError` if the routers
+    differ in shape.
     """
     first = routers[0]
     branches = _branches(routers, action, time)  # (B, N, G, M) each
