@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import torch
 
 from hoi_lib.denoiserconfig import TRAJECTORIES, DenoiserConfig
-from hoi_lib.errors import ConfigError
 from hoi_lib.motion import POSE_DIM
 from hoi_lib.pointnet import EXTRA_DIM, POINT_DIM
 
@@ -21,7 +20,7 @@ Number = int | float
 BETAS = 10
 BACKWARD = 3  # a training step is a forward pass and twice as much backwards
 PAIR_FLOP = 8  # three differences, three squares, two additions
-HAND_MACS = 480_000  # posing one hand in one frame: 778 vertices · (135 pose blend shapes · 3 + 16 weights · 12 + 9)
+HAND_MACS = 778 * (3 * 10 + 3 * 135 + 16 * 12 + 9)  # shape, repair of the bend, blended transforms, applied to a vertex
 WEIGHT_BYTES = 20  # per parameter in float32: weight, gradient, two moments of Adam, running average
 PARTS = (
     "self-attention",
@@ -76,14 +75,13 @@ def breakdown(
     """The parts of a network, largest idea first; their sums are the whole.
 
     ``words`` is n, the tokens of a refined text. ``training`` counts what dropout adds where a text is one pooled
-    vector: its answer is then no longer the same for every token. Raises :class:`ConfigError` for a feed-forward whose
-    arithmetic is not known here.
+    vector: its answer is then no longer the same for every token.
     """
     counted = _parameters(config)
     macs = _macs(config, frames, words, training)
-    kept = config.active / len(config.experts) if config.feedforward == "experts" else 1.0
-    per_expert = config.attention_in == "expert"
-    working = {"experts": kept, "cross-attention": kept if per_expert else 1.0}
+    held, chosen, _ = _experts(config)
+    ears = config.active / len(config.experts) if config.attention_in == "expert" else 1.0
+    working = {"experts": chosen / held, "cross-attention": ears}
     idle = _idle(config)
     return tuple(
         Part(name, counted[name], counted[name] * working.get(name, 1.0), idle.get(name, 0), macs[name])
@@ -122,10 +120,11 @@ def step_cost(
 
 
 def growth(config: DenoiserConfig, **sizes: int) -> dict[str, dict[str, float]]:
-    """What doubling one thing multiplies: {what is doubled: {"parameters" | "network" | "pairs" | "memory": factor}}.
+    """What doubling one thing multiplies: {what is doubled: {measure: factor}}.
 
-    ``sizes`` are those of :func:`step_cost`. Width takes the experts' inner widths with it, as the presets do; "experts
-    per group" adds a second expert of each width; twice the clips change no step, only how many make an epoch.
+    The measures are "parameters", arithmetic and memory of a step ("network", "pairs", "memory"), and the "steps" of an
+    epoch. ``sizes`` are those of :func:`step_cost`. Width takes the experts' inner widths with it, as the presets do;
+    "experts per group" adds a second expert of each width.
     """
     base = {"batch": 32, "frames": 150, "words": 48, "points": 1024, "vertices": 778, **sizes}
     wider = replace(
@@ -151,6 +150,7 @@ def growth(config: DenoiserConfig, **sizes: int) -> dict[str, dict[str, float]]:
             "network": after.network / before.network,
             "pairs": after.pairs / before.pairs,
             "memory": after.memory / before.memory,
+            "steps": {"clips": 2.0, "batch": 0.5}.get(name, 1.0),
         }
     return table
 
@@ -195,14 +195,16 @@ def _macs(config: DenoiserConfig, frames: int, words: Number, training: bool) ->
         "side": 0,
         "shape": BETAS * D,
     }
-    experts = config.feedforward == "experts"
     routed = len(config.groups) * len(config.experts)
     features = {"action": config.text_dim, "time": D}
+    heard = {"dense": 0, "experts": sum(features[b] for b in config.branches), "dit_moe": tokens * D}[
+        config.feedforward
+    ]
     return {
         "self-attention": config.blocks * (4 * tokens * D**2 + 2 * tokens**2 * D),
         "cross-attention": config.blocks * _heard_macs(config, tokens, words, training),
-        "experts": config.blocks * _feedforward_macs(config, tokens),
-        "router": config.blocks * routed * sum(features[b] for b in config.branches) if experts else 0,
+        "experts": config.blocks * 2 * tokens * D * _running(config) * _experts(config)[2],
+        "router": config.blocks * routed * heard,
         "text of the groups": len(config.groups) * (words + 1) * config.level_dim * D if _guided(config) else 0,
         "condition tokens": 2 * D * D + sum(conditions[name] for name in config.tokens),
         "input and output": frames * (2 * POSE_DIM * D + motion * D + 3 * D * D),
@@ -224,14 +226,23 @@ def _heard_macs(config: DenoiserConfig, tokens: int, words: Number, training: bo
     return len(config.groups) * (texts * hear + asked * answer)
 
 
-def _feedforward_macs(config: DenoiserConfig, tokens: int) -> Number:
-    """One block's feed-forward, for a router in balance."""
+def _experts(config: DenoiserConfig) -> tuple[int, int, Number]:
+    """One block's MLPs: how many there are, how many a token is sent to, and their mean inner width."""
+    groups, each = len(config.groups), len(config.experts)
     if config.feedforward == "dense":
-        return 2 * tokens * config.width * config.hidden
-    if config.feedforward != "experts":
-        raise ConfigError(f"the arithmetic of the feed-forward {config.feedforward!r} is not counted here.")
-    running = 1.0 if config.executor == "dense" else config.active / len(config.experts)
-    return len(config.groups) * running * 2 * tokens * config.width * sum(config.experts)
+        return 1, 1, config.hidden
+    if config.feedforward == "experts":
+        return groups * each, groups * config.active, sum(config.experts) / each
+    from hoi_lib.baselines.dit_moe import matched_hidden
+
+    chosen = groups * config.active + 1  # and the shared one
+    return groups * each + 1, chosen, matched_hidden(config, chosen)
+
+
+def _running(config: DenoiserConfig) -> int:
+    """How many of a block's MLPs are computed for a token."""
+    held, chosen, _ = _experts(config)
+    return held if config.executor == "dense" else chosen
 
 
 def _idle(config: DenoiserConfig) -> dict[str, int]:
@@ -246,18 +257,14 @@ def _idle(config: DenoiserConfig) -> dict[str, int]:
 def _kept_numbers(config: DenoiserConfig, frames: int, words: Number) -> Number:
     """Numbers of one sample that the backward pass needs, to within a fifth and without dropout: what goes into each
     product and norm, and what a nonlinearity made of it. Attention is counted as fused, without its S × S weights."""
-    D, tokens, hidden = config.width, _tokens(config, frames), float(config.hidden)
-    work, texts = 2 * hidden, 0.0
-    if config.feedforward == "experts":
-        hidden = sum(config.experts) / len(config.experts)
-        running = len(config.experts) if config.executor == "dense" else config.active
-        per_expert = running if config.attention_in == "expert" else 1
-        guide = (
-            _guided(config) * per_expert * (4 if config.cross_attention == "tokens" else 1) * D
-        )  # query, answer, sum
-        work = len(config.groups) * (guide + running * 2 * (D + hidden))
-        if config.cross_attention == "tokens":
-            texts = 2.0 * len(config.groups) * words * D * _guided(config)
+    D, tokens, running, hidden = config.width, _tokens(config, frames), _running(config), _experts(config)[2]
+    work, texts = running * 2 * hidden, 0
+    if config.feedforward != "dense":
+        work += running * 2 * D  # the tokens that were picked, and the answer before it is weighted
+    if _guided(config):
+        asked = running if config.attention_in == "expert" else len(config.groups)
+        work += asked * (4 if config.cross_attention == "tokens" else 1) * D  # query, answer, sum
+        texts = 2 * len(config.groups) * words * D if config.cross_attention == "tokens" else 0
     block = tokens * (8 * D + work) + texts  # twice into a norm, twice out of it, q, k, v, mixed
     return config.blocks * block + frames * 6 * D + config.points * config.point_width * 2
 

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from hoi_lib import costs
 from hoi_lib.denoiser import Denoiser
 from hoi_lib.denoiserconfig import hollow, paper, recommended, release
-from hoi_lib.errors import ConfigError
+from hoi_lib.hand import load_hand
 
 LENGTHS = (24, 24, 24, 24)
 PRESETS = {
@@ -22,6 +22,8 @@ PRESETS = {
     "no text": recommended(32, 2, 4, guidance="none"),
     "paper": paper(32, 2, 4),
     "release": release(32, 2, 4),
+    "DiT-MoE": recommended(32, 2, 4, feedforward="dit_moe"),
+    "DiT-MoE, all experts": recommended(32, 2, 4, feedforward="dit_moe", executor="dense"),
     "dense executor": recommended(32, 2, 4, executor="dense"),
 }
 EVERY = pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
@@ -113,7 +115,7 @@ def test_the_presets_have_the_sizes_that_are_known_of_them():
 
 def test_doubling_multiplies_as_the_formulas_say():
     table = costs.growth(recommended())
-    assert table["clips"] == dict.fromkeys(("parameters", "network", "pairs", "memory"), 1.0)
+    assert table["clips"] == {**dict.fromkeys(("parameters", "network", "pairs", "memory"), 1.0), "steps": 2.0}
     assert table["object points"]["pairs"] == table["frames"]["pairs"] == table["batch"]["pairs"] == 2
     assert 3.5 < table["width"]["parameters"] < 4 and 3.5 < table["width"]["network"] < 4
     more = table["experts per group"]
@@ -129,8 +131,8 @@ def test_a_step_adds_up():
     assert half.activations == cost.activations / 2 and half.state == cost.state
 
 
-def test_an_unknown_feed_forward_is_refused():
-    config = recommended(32, 2, 4)
-    object.__setattr__(config, "feedforward", "none_such")
-    with pytest.raises(ConfigError, match="none_such"):
-        costs._feedforward_macs(config, 10)
+def test_posing_a_hand_costs_what_the_counter_counts():
+    rotations = torch.eye(3).expand(10, 16, 3, 3)
+    with FlopCounterMode(display=False) as counter:
+        load_hand("right").from_matrices(rotations, torch.zeros(10, 3), torch.zeros(10, 10))
+    assert counter.get_total_flops() == pytest.approx(2 * 10 * costs.HAND_MACS, rel=0.01)

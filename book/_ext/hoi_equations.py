@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from docutils import nodes
+from hoi_nodes import folded, table
 from sphinx import addnodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
@@ -88,26 +89,11 @@ def coloured(latex: str) -> str:
 
 
 def _overview(found: list[equations.Equation]) -> nodes.table:
-    table = nodes.table(classes=["hoi-table", "hoi-overview"])
-    group = nodes.tgroup(cols=4)
-    group += [nodes.colspec(colwidth=1) for _ in range(4)]
-    head, body = nodes.thead(), nodes.tbody()
-    head += _row("Eq.", "what it says", "code", "status")
+    rows = []
     for e in found:
         link = nodes.reference(text=e.title, refuri=f"#{_anchor(e)}", internal=True)
-        body += _row(str(e.number), link, nodes.literal(text=e.code.replace(":", ".")), _badge(e))
-    group += [head, body]
-    table += group
-    return table
-
-
-def _row(*cells: str | nodes.Node) -> nodes.row:
-    row = nodes.row()
-    for cell in cells:
-        entry = nodes.entry()
-        entry += nodes.paragraph("", "", nodes.Text(cell) if isinstance(cell, str) else cell)
-        row += entry
-    return row
+        rows.append((str(e.number), link, nodes.literal(text=e.code.replace(":", ".")), _badge(e)))
+    return table(["Eq.", "what it says", "code", "status"], rows, "hoi-overview")
 
 
 def _code(e: equations.Equation) -> list[nodes.Node]:
@@ -117,7 +103,7 @@ def _code(e: equations.Equation) -> list[nodes.Node]:
     text = "\n".join(lines[e.source.first - 1 : e.source.last])
     block = nodes.literal_block(text, text, language="python", linenos=True)
     block["highlight_args"] = {"linenostart": e.source.first}
-    return _folded(f"<code>{e.code.replace(':', '.')}</code> · {e.source}", block)
+    return folded(f"<code>{e.code.replace(':', '.')}</code> · {e.source}", block)
 
 
 def _tests(e: equations.Equation) -> list[nodes.Node]:
@@ -130,7 +116,7 @@ def _tests(e: equations.Equation) -> list[nodes.Node]:
         places += item
     if not e.tests:
         return [nodes.paragraph(text="none")]
-    return [places] if len(e.tests) <= SHOWN else _folded(f"{len(e.tests)} tests", places)
+    return [places] if len(e.tests) <= SHOWN else folded(f"{len(e.tests)} tests", places)
 
 
 def _badge(e: equations.Equation) -> nodes.inline:
@@ -147,11 +133,6 @@ def _field(name: str, content: list[nodes.Node]) -> nodes.field:
     body += content
     field += body
     return field
-
-
-def _folded(title: str, *content: nodes.Node) -> list[nodes.Node]:
-    opening = nodes.raw("", f'<details class="hoi-fold"><summary>{title}</summary>', format="html")
-    return [opening, *content, nodes.raw("", "</details>", format="html")]
 
 
 def _anchor(e: equations.Equation) -> str:

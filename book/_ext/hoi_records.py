@@ -11,6 +11,7 @@ import json
 import re
 
 from docutils import nodes
+from hoi_nodes import folded, table
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
@@ -119,17 +120,17 @@ def _section(name: str, record: dict) -> nodes.section:
     ]
     if record.get("rule"):
         rows.append(("selection rule", record["rule"]))
-    section += _table([], rows)
+    section += table([], rows)
     whole = {key: entry for key, entry in record["metrics"].items() if "/" not in key}
     if whole:
-        section += _table(["metric", "value", "spread", "n"], [(key, *_metric(entry)) for key, entry in whole.items()])
+        section += table(["metric", "value", "spread", "n"], [(key, *_metric(entry)) for key, entry in whole.items()])
     parts = {key: entry for key, entry in record["metrics"].items() if "/" in key}
     if parts:
-        section += _folded("By part", _by_part(parts)) if whole else _by_part(parts)
+        section += folded("By part", _by_part(parts)) if whole else _by_part(parts)
     for note in record["notes"]:
         section += nodes.paragraph(text=note)
     config = json.dumps({"config": record["config"], "packages": record["packages"]}, indent=1, ensure_ascii=False)
-    section += _folded("Configuration and versions", nodes.literal_block(config, config, language="json"))
+    section += folded("Configuration and versions", nodes.literal_block(config, config, language="json"))
     return section
 
 
@@ -149,39 +150,7 @@ def _by_part(metrics: dict) -> nodes.table:
     columns = list(dict.fromkeys(key.rpartition("/")[2] for key in metrics))
     rows = list(dict.fromkeys(key.rpartition("/")[0] for key in metrics))
     cell = {key: _metric(entry)[0] for key, entry in metrics.items()}
-    return _table(["", *columns], [(row, *(cell.get(f"{row}/{column}", "") for column in columns)) for row in rows])
-
-
-def _folded(title: str, *content: nodes.Node) -> list[nodes.Node]:
-    opening = nodes.raw("", f'<details class="hoi-fold"><summary>{title}</summary>', format="html")
-    return [opening, *content, nodes.raw("", "</details>", format="html")]
-
-
-def _table(head: list[str], rows: list[tuple]) -> nodes.table:
-    width = len(rows[0])
-    table = nodes.table(classes=["hoi-table"])
-    group = nodes.tgroup(cols=width)
-    table += group
-    for _ in range(width):
-        group += nodes.colspec(colwidth=1)
-    if head:
-        top = nodes.thead()
-        top += _row(head)
-        group += top
-    body = nodes.tbody()
-    for row in rows:
-        body += _row(row)
-    group += body
-    return table
-
-
-def _row(cells) -> nodes.row:
-    row = nodes.row()
-    for cell in cells:
-        entry = nodes.entry()
-        entry += nodes.paragraph("", "", cell if isinstance(cell, nodes.Node) else nodes.Text(str(cell)))
-        row += entry
-    return row
+    return table(["", *columns], [(row, *(cell.get(f"{row}/{column}", "") for column in columns)) for row in rows])
 
 
 def _used(env) -> dict[str, set[str]]:
