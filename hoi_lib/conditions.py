@@ -17,11 +17,9 @@ from hoi_lib.encoders import TextEncoder, TextFeatures
 from hoi_lib.experts import Heard
 from hoi_lib.motion import SIDES, Batch
 from hoi_lib.pointnet import PointNet
-from hoi_lib.text import Refinement
+from hoi_lib.refiner import Refiner
 
 BETAS = 10
-Refiner = Callable[[str, str], Refinement]
-"""``refiner(caption, side)`` gives the three descriptions that the groups hear."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
 from copy import deepcopy
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, pad
 
 from hoi_lib.blocks import Block, sinusoid
-from hoi_lib.conditions import Conditions, ConditionTokens, LevelTexts, Refiner, given
+from hoi_lib.conditions import Conditions, ConditionTokens, LevelTexts, given
 from hoi_lib.denoiserconfig import (
     ABLATIONS,
     CHAPTER,
@@ -51,8 +50,8 @@ from hoi_lib.motion import (
     world_to_object,
 )
 from hoi_lib.normaliser import Moments, Normaliser
+from hoi_lib.refiner import Refiner, refine
 from hoi_lib.routing import RoutingTable, route_all
-from hoi_lib.text import Refinement, refine
 
 __all__ = [
     "ABLATIONS",
@@ -68,7 +67,6 @@ __all__ = [
     "paper",
     "recommended",
     "release",
-    "rules",
 ]
 
 
@@ -103,7 +101,7 @@ class Denoiser(nn.Module, PyTorchModelHubMixin, library_name="hoi_lib", license=
     def __init__(self, config: DenoiserConfig):
         super().__init__()
         self.config = config
-        self.refiner: Refiner = rules
+        self.refiner: Refiner = refine
         width, motion = config.width, TRAJECTORIES[config.trajectory]
         self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.conditions = ConditionTokens(config)
@@ -314,14 +312,6 @@ class Denoiser(nn.Module, PyTorchModelHubMixin, library_name="hoi_lib", license=
         if not all(bool(x.isfinite().all()) for x in model.state_dict().values()):
             raise _broken(path, "some weights are not finite numbers")
         return model
-
-
-def rules(caption: str, side: str) -> Refinement:
-    """The refiner that needs nothing: :func:`hoi_lib.text.refine`, remembered for every caption."""
-    return _rules(caption)
-
-
-_rules = lru_cache(maxsize=65536)(refine)
 
 
 def _is_hub_name(path: str | os.PathLike) -> bool:
