@@ -159,20 +159,29 @@ def refine(
 
 @app.command()
 @click.option("--data", "folder", type=click.Path(path_type=Path), help="Data set; the embedded one by default.")
-@click.option("--preset", default="recommended", show_default=True, help="Reading of the paper to train.")
+@click.option("--preset", default="recommended", show_default=True, help="recommended, paper, release or hollow.")
+@click.option("--ablation", metavar="ROW", help='Row of the paper\'s Tables 2 and 3, such as "w/o action router".')
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one setting; may be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Run folder.")
 @click.option("--resume", is_flag=True, help="Continue a run that was stopped.")
 @PROFILE
 @example("hoi train --profile laptop --data data/laptop --set steps=2000 --out runs/first")
-def train(folder: Path | None, preset: str, settings: tuple[str, ...], out: Path, resume: bool, profile: str) -> None:
+def train(
+    folder: Path | None,
+    preset: str,
+    ablation: str | None,
+    settings: tuple[str, ...],
+    out: Path,
+    resume: bool,
+    profile: str,
+) -> None:
     """Train a denoiser and write its run record."""
     from hoi_lib import data as datasets
     from hoi_lib.train import config_for
     from hoi_lib.train import train as run
 
     size = profiles.get(profile)
-    config = config_for(preset, size, dict(_setting(s) for s in settings))
+    config = config_for(preset, size, dict(_setting(s) for s in settings), ablation)
     store = datasets.load(folder) if folder else datasets.default(profile)
     record = run(config, store, out, resume=resume)
     click.echo(f"trained in {record['wall_time_s'] / 60:.1f} minutes: {out}")

@@ -18,7 +18,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor
 from tqdm import tqdm
 
@@ -29,13 +29,14 @@ from hoi_lib.denoiser import Denoiser
 from hoi_lib.diffusion import Schedule
 from hoi_lib.encoders import load_encoder
 from hoi_lib.errors import CheckpointError, ConfigError, StoreError
-from hoi_lib.feed import Feed, Posed, generator
+from hoi_lib.feed import Feed, Truth, generator
 from hoi_lib.hand import HandModel, load_hand
-from hoi_lib.losses import LOSSES
+from hoi_lib.losses import BETWEEN, LOSSES
 from hoi_lib.metrics import spread_vertices
 from hoi_lib.motion import SIDES, Batch
 from hoi_lib.objective import Objective
 from hoi_lib.records import Record
+from hoi_lib.refiner import refiner_for
 from hoi_lib.runs import Stop, data_of, open_run, stop_signals
 from hoi_lib.trainconfig import CHAPTER, TrainConfig, config_for, plain, with_settings
 
@@ -58,7 +59,9 @@ def train(
     cannot be written or already holds a run, :class:`CheckpointError` if no checkpoint can be read, and
     :class:`StoreError` if there is no training hand.
     """
-    out, threads, accelerator = Path(out), torch.get_num_threads(), Accelerator()
+    idle = config.denoiser.cross_attention == "pooled"  # queries and keys that no step reaches
+    parallel = DistributedDataParallelKwargs(find_unused_parameters=idle)
+    out, threads, accelerator = Path(out), torch.get_num_threads(), Accelerator(kwargs_handlers=[parallel])
     if accelerator.is_main_process:
         open_run(config, store, out, resume)
     accelerator.wait_for_everyone()
@@ -97,8 +100,10 @@ class Trainer:
         self.progress = progress and self.main
         torch.manual_seed(config.seed)
         model = Denoiser(config.denoiser)
+        if config.refined:
+            model.refiner = refiner_for("file", config.refined)
         hands = {side: load_hand(side) for side in SIDES}
-        kept = torch.from_numpy(spread_vertices(hands["right"].template.numpy(), config.vertices)[0])
+        kept = torch.from_numpy(spread_vertices(hands["right"].template.numpy(), config.vertices)[0]).sort().values
         self.feed = self._feed("train", hands, kept)
         self.validation = self._feed("val", hands, kept, config.validation)
         if not self.feed:
@@ -152,13 +157,13 @@ class Trainer:
             share = micro * accelerator.num_processes + accelerator.process_index
             torch.manual_seed(generator(config.seed, 2, self.step, share).initial_seed())  # dropout
             mine = slice(share, None, shares)
-            batch, truth = self.feed.batch(indices[mine], frames)
+            batch, truth = self.feed.batch(indices[mine], frames, self.feed.offset(self.step))
             inputs = _on(accelerator.device, batch, truth, t[mine], noise[mine])
             last = micro == config.accumulation - 1
             with contextlib.nullcontext() if last else accelerator.no_sync(self.objective):
-                terms, _ = self.objective(*inputs, generator(config.seed, 3, self.step, share))
+                terms, load = self.objective(*inputs, generator(config.seed, 3, self.step, share))
                 accelerator.backward(terms["total"] / config.accumulation)
-            self._remember(terms)
+            self._remember(terms, load)
         if config.clip:
             accelerator.clip_grad_norm_(self.model.parameters(), config.clip)
         self.optimizer.step()
@@ -186,6 +191,7 @@ class Trainer:
 
         Raises :class:`ConfigError` when it is not a finite number: the run then stays where its last checkpoint is.
         """
+        load = self.window.pop("load", None)
         sums = torch.stack(list(self.window.values()))
         means = dict(zip(self.window, self.accelerator.reduce(sums, "mean").tolist(), strict=True))
         steps = means.pop("steps")
@@ -195,8 +201,16 @@ class Trainer:
             raise ConfigError(
                 f"the loss is not a finite number at step {self.step}.", "Lower lr, or keep clip above 0.", CHAPTER
             )
+        if load is not None:
+            means |= self._largest_shares(self.accelerator.reduce(load, "sum"))
         self._curve(means)
         return means["training/total"]
+
+    def _largest_shares(self, load_NGM: Tensor) -> dict[str, float]:
+        """Per group the share of the samples that the busiest expert takes, mean over blocks: 1/M when even, 1 when one
+        expert does everything."""
+        share_NG = load_NGM.amax(-1) / load_NGM.sum(-1)
+        return {f"routing/{g}": x for g, x in zip(self.config.denoiser.groups, share_NG.mean(0).tolist(), strict=True)}
 
     def save(self) -> None:
         """Write a checkpoint of everything that the next step depends on."""
@@ -243,7 +257,8 @@ class Trainer:
             group, _, term = name.partition("/")
             unit = LOSSES[term].unit if term in LOSSES else ""
             count = len(self.validation if group == "validation" else self.feed)
-            found[f"loss/{name}"] = records.metric(curve["value"][-1], count, unit)
+            label = f"loss/{name}" if group in ("training", "validation") else name
+            found[label] = records.metric(curve["value"][-1], count, unit)
         if self.main and self.validation and self.config.evaluation:
             found |= self._evaluation()
         gpu = self.accelerator.device.type != "cpu"
@@ -290,7 +305,10 @@ class Trainer:
         samples = SampleSet(self.store.subset(split), points, self.config.frames, network.betas)
         count = len(samples) if limit is None else min(limit, len(samples))
         chosen = [samples[i * len(samples) // count] for i in range(count)]
-        return Feed(chosen, self.config.batch, self.config.seed, hands, vertex_ids)
+        config = self.config
+        looks = any(config.weights.get(name, LOSSES[name].weight) for name in BETWEEN)
+        kept = (config.loss_points if looks else 0, config.stride, self.accelerator.device)
+        return Feed(chosen, config.batch, config.seed, hands, vertex_ids, *kept)
 
     def _set_rate(self) -> None:
         for group in self.optimizer.param_groups:
@@ -304,8 +322,9 @@ class Trainer:
         for slow, fast in pairs:
             slow.lerp_(fast, 1 - keep)
 
-    def _remember(self, terms: dict[str, Tensor]) -> None:
-        for name, value in {**terms, "steps": torch.ones_like(terms["total"])}.items():
+    def _remember(self, terms: dict[str, Tensor], load: Tensor | None) -> None:
+        counted = {"steps": torch.ones_like(terms["total"])} | ({} if load is None else {"load": load})
+        for name, value in {**terms, **counted}.items():
             self.window[name] = self.window.get(name, 0) + value.detach()
 
     def _curve(self, means: dict[str, float]) -> None:
@@ -344,7 +363,6 @@ def _summary_writer(folder: Path, step: int = 0) -> SummaryWriter | None:
     return SummaryWriter(folder, purge_step=step)
 
 
-def _on(device: torch.device, batch: Batch, truth: Posed | None, t: Tensor, noise: Tensor) -> tuple:
+def _on(device: torch.device, batch: Batch, truth: Truth, t: Tensor, noise: Tensor) -> tuple:
     """The inputs of an :class:`Objective` on a device."""
-    posed = None if truth is None else (truth[0].to(device), truth[1].to(device))
-    return batch.to(device), posed, t.to(device), noise.to(device)
+    return batch.to(device), truth.to(device), t.to(device), noise.to(device)
