@@ -294,8 +294,10 @@ def from_hub(repository: str, weights: Iterable[str] = ()) -> Path:
     try:
         there = HfApi().list_repo_files(repository)
         chosen = [name for name in weights if name in there][:1]
-        paths = [hf_hub_download(repository, n) for n in (*chosen, CONFIG, *TOKENIZER) if n in there]
-        return Path(paths[0]).parent
+        wanted = [name for name in (*chosen, CONFIG, *TOKENIZER) if name in there]
+        if not wanted:
+            raise FileNotFoundError("it holds no text tower")
+        return [Path(hf_hub_download(repository, name)).parent for name in wanted][0]
     except Exception as error:  # every version of the hub's client has its own kinds
         raise TextError(
             f"{repository} is not on this machine and cannot be downloaded ({_in_short(error)}).",

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from hoi_lib.clipencoders import Clip, LongClip, rename, stretch_positions
+from hoi_lib.clipencoders import Clip, LongClip, from_hub, rename, stretch_positions
 from hoi_lib.encoders import load_encoder
 from hoi_lib.errors import TextError
 
@@ -281,6 +281,34 @@ def test_the_hub_cache_is_read_without_a_network(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     want = Clip(source=folder).encode([SENTENCE])
     assert torch.equal(Clip(source="some/clip").encode([SENTENCE]).pooled, want.pooled)
+
+
+@pytest.mark.parametrize(
+    ("there", "loaded"),
+    [
+        (["model.safetensors", "pytorch_model.bin", "vocab.json", "merges.txt", "config.json", "flax.msgpack"], 4),
+        (["pytorch_model.bin", "vocab.json", "merges.txt"], 3),
+        (["README.md"], 0),
+    ],
+)
+def test_only_what_is_needed_is_downloaded(there, loaded, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    asked = []
+
+    def download(repository, name):
+        asked.append(name)
+        return str(tmp_path / name)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda self, repository: there)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "none"))
+    if loaded:
+        assert from_hub("some/clip", Clip.files) == tmp_path
+        assert len(asked) == loaded and asked[0] == there[0]
+    else:
+        with pytest.raises(TextError, match="holds no text tower"):
+            from_hub("some/clip", Clip.files)
 
 
 # --- what can be wrong ---

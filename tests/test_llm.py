@@ -22,7 +22,7 @@ SENTENCE = "Pour the bottle with right hand."
 KEY = "sk-this-is-secret"
 DEEPSEEK = "https://api.deepseek.com"
 GOOD = Refinement(*LEVELS.values())
-VARIABLES = ("DEEPSEEK_API_KEY", "OPENAI_API_KEY", "HOI_LLM_KEY", "HOI_LLM_URL", "HOI_LLM_MODEL", "HOI_CLIP")
+VARIABLES = ("DEEPSEEK_API_KEY", "OPENAI_API_KEY", "HOI_LLM_KEY", "HOI_LLM_URL", "HOI_LLM_MODEL")
 
 
 @pytest.fixture(autouse=True)
