@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hoi_lib.denoiserconfig import DenoiserConfig
 from hoi_lib.encoders import TextEncoder, TextFeatures
-from hoi_lib.experts import Heard
+from hoi_lib.experts import Absorbed, Heard
 from hoi_lib.motion import SIDES, Batch
 from hoi_lib.pointnet import PointNet
 from hoi_lib.refiner import Refiner
@@ -31,7 +31,7 @@ class Conditions:
     tokens: Float[Tensor, "B C1 D"]
     frames: Float[Tensor, "B L D"]
     action: Float[Tensor, "B E"]
-    heard: tuple[tuple[tuple[Heard, ...], ...], ...] = ()
+    heard: tuple[tuple[tuple[Heard | Absorbed, ...], ...], ...] = ()
 
 
 def given(batch: Batch, dropout: float, generator: torch.Generator | None) -> Bool[Tensor, "B 2"]:

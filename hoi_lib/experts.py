@@ -1,7 +1,8 @@
 """Hierarchical Semantics-guided Experts (HSE): a hand, a finger and a joint group, each of which hears its own text.
 
 B batch, S tokens, D width, H heads, n tokens of a text, G groups, M experts per group. What a group hears does not
-depend on the noise level: :meth:`HierarchicalExperts.hear` works it out once, ``forward`` uses it at every level.
+depend on the noise level: :meth:`HierarchicalExperts.hear` works it out once, ``forward`` uses it at every level, and
+:meth:`HierarchicalExperts.absorb` works more of it out where the weights are done learning.
 """
 
 from __future__ import annotations
@@ -37,6 +38,20 @@ class Heard(NamedTuple):
         return self if rows is None else Heard(*(x if x is None else x[rows] for x in self))
 
 
+class Absorbed(NamedTuple):
+    """A text with the maps of queries and outputs worked in, for weights that no longer learn: ``keys`` (B, D, H n)
+    meet the tokens themselves, plus ``bias`` (B, 1, H n), −∞ in the padding; ``values`` (B, H n, D) are added up as
+    they are. Without ``keys`` the one row of ``values`` (B, 1, D) is the answer to every token."""
+
+    keys: Tensor | None
+    bias: Tensor | None
+    values: Tensor
+
+    def of(self, rows: Tensor | None) -> Absorbed:
+        """What the samples ``rows`` hear; None for all."""
+        return self if rows is None else Absorbed(*(x if x is None else x[rows] for x in self))
+
+
 class Routing(NamedTuple):
     """One block's :class:`~hoi_lib.routing.Assignment`, and the same as rows for the fast executor."""
 
@@ -50,7 +65,7 @@ class Context:
     dense one), and which tokens are real (B, S), None where all are."""
 
     routing: Routing | None = None
-    heard: tuple[tuple[Heard, ...], ...] = ()
+    heard: tuple[tuple[Heard | Absorbed, ...], ...] = ()
     valid: Bool[Tensor, "B S"] | None = None
 
 
@@ -79,8 +94,31 @@ class CrossAttention(nn.Module):
             )
         return Heard(None, self._split(self.value(text.pooled[:, None])), None)
 
-    def forward(self, tokens: Float[Tensor, "B S D"], heard: Heard) -> Float[Tensor, "B S D"] | Float[Tensor, "B 1 D"]:
+    @torch.no_grad()
+    def absorb(self, heard: Heard) -> Heard | Absorbed:
+        """``heard`` for many calls with these weights: ``(W_q z)·k = z·(W_qᵀ k)`` and ``W_o Σ p v = Σ p (W_o v)``, so
+        that no token is projected any more. A text so long that this would cost more comes back as it is.
+        """
+        if heard.keys is None:
+            return Absorbed(None, None, self._join(heard.values))
+        width, (batch, heads, words, channels) = self.query.in_features, heard.keys.shape
+        if heads * words * width > width * width + words * width:  # per token, on either side of the softmax
+            return heard
+        keys = heard.keys * channels**-0.5
+        query, out = (x.unflatten(axis, (heads, -1)) for x, axis in ((self.query.weight, 0), (self.out.weight, 1)))
+        bias = (keys @ self.query.bias.view(heads, channels, 1))[..., 0].masked_fill(~heard.mask[:, 0], -torch.inf)
+        return Absorbed(
+            torch.einsum("bhnd,hdx->bxhn", keys, query).flatten(2),
+            bias.view(batch, 1, -1),
+            torch.einsum("bhnd,xhd->bhnx", heard.values, out).flatten(1, 2),
+        )
+
+    def forward(
+        self, tokens: Float[Tensor, "B S D"], heard: Heard | Absorbed
+    ) -> Float[Tensor, "B S D"] | Float[Tensor, "B 1 D"]:
         """The answer to every token; (B, 1, D) where it is the same for all."""
+        if isinstance(heard, Absorbed):
+            return self._absorbed(tokens, heard)
         p = self.dropout if self.training else 0.0
         if self.mode == "tokens":
             q = self._split(self.query(tokens))
@@ -89,6 +127,15 @@ class CrossAttention(nn.Module):
             weight = dropout(tokens.new_ones(len(tokens), self.heads, tokens.shape[1], 1), p)
             return self._join(weight * heard.values)
         return self._join(heard.values)
+
+    def _absorbed(self, tokens: Float[Tensor, "B S D"], heard: Absorbed) -> Tensor:
+        if heard.keys is None:
+            return heard.values
+        # fmt: off
+        scores = torch.baddbmm(heard.bias, tokens, heard.keys)                   # (B, S, H n)
+        shares = scores.unflatten(-1, (self.heads, -1)).softmax(-1).flatten(-2)  # (B, S, H n)
+        return torch.baddbmm(self.out.bias[None, None], shares, heard.values)    # (B, S, D)
+        # fmt: on
 
     def _split(self, x: Float[Tensor, "B n D"]) -> Float[Tensor, "B H n d"]:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -106,7 +153,7 @@ class Guidance(nn.Module):
         self.attention = CrossAttention(config)
         self.norm = nn.LayerNorm(config.width)
 
-    def forward(self, tokens: Float[Tensor, "B S D"], heard: Heard) -> Float[Tensor, "B S D"]:
+    def forward(self, tokens: Float[Tensor, "B S D"], heard: Heard | Absorbed) -> Float[Tensor, "B S D"]:
         """Guided tokens."""
         return self.norm(tokens + self.attention(tokens, heard))
 
@@ -134,10 +181,14 @@ class ExpertGroup(nn.Module):
         """What each cross-attention of the group makes of the group's text."""
         return tuple(guide.attention.hear(text) for guide in self.guides)
 
+    def absorb(self, heard: Sequence[Heard]) -> tuple[Heard | Absorbed, ...]:
+        """What was heard, worked in deeper; see :meth:`CrossAttention.absorb`."""
+        return tuple(guide.attention.absorb(text) for guide, text in zip(self.guides, heard, strict=True))
+
     def forward(
         self,
         tokens: Float[Tensor, "B S D"],
-        heard: Sequence[Heard],
+        heard: Sequence[Heard | Absorbed],
         gate_BM: Float[Tensor, "B M"],
         rows: Sequence[Tensor | None],
     ) -> Float[Tensor, "B S D"]:
@@ -146,14 +197,14 @@ class ExpertGroup(nn.Module):
             tokens = self.guides[0](tokens, heard[0])
         total = torch.zeros_like(tokens)
         for m, (expert, chosen) in enumerate(zip(self.experts, rows, strict=True)):
-            if chosen is not None and not len(chosen):
-                continue
+            if chosen is not None and not len(chosen) and not torch.is_grad_enabled():
+                continue  # in training the empty share still gives every weight a gradient, on every process
             mine = tokens if chosen is None else tokens[chosen]
             if not self.shared:
                 mine = self.guides[m](mine, heard[m].of(chosen))
             gate = gate_BM[:, m] if chosen is None else gate_BM[chosen, m]
             part = (gate[:, None, None] * expert(mine)).to(total.dtype)
-            total = total + part if chosen is None else total.index_add(0, chosen, part)
+            total = total.add_(part) if chosen is None else total.index_add_(0, chosen, part)
         return total
 
 
@@ -180,6 +231,10 @@ class HierarchicalExperts(nn.Module):
     def hear(self, texts: Sequence[TextFeatures]) -> tuple[tuple[Heard, ...], ...]:
         """What each group makes of its own text (width D); nothing where no text guides."""
         return tuple(group.hear(text) for group, text in zip(self.groups, texts, strict=True)) if texts else ()
+
+    def absorb(self, heard: Sequence[Sequence[Heard]]) -> tuple[tuple[Heard | Absorbed, ...], ...]:
+        """What each group heard, worked in deeper, for weights that no longer learn."""
+        return tuple(group.absorb(texts) for group, texts in zip(self.groups, heard, strict=True))
 
     def forward(self, tokens: Float[Tensor, "B S D"], context: Context) -> tuple[Float[Tensor, "B S D"], Tensor]:
         """The mixture for every token, and the balance loss of its routing (Eq. 9)."""

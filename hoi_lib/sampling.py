@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -57,11 +58,15 @@ def sample_batch(
 @torch.no_grad()
 def planned(denoiser: Denoiser, batch: Batch, encoder: TextEncoder, levels: Sequence[int]) -> Denoise:
     """The network as a sampler wants it, for the noise levels that it will visit: conditions, text, time and routing
-    are worked out before the first step, and a step costs the blocks alone."""
+    are worked out before the first step, and a step costs the blocks alone. The maps of the cross-attentions are worked
+    into the texts (:meth:`~hoi_lib.experts.CrossAttention.absorb`), so the weights must stay as they are meanwhile."""
     conditions = denoiser.prepare(batch, encoder)
+    blocks = zip(denoiser.blocks, conditions.heard, strict=False)  # nothing is heard without expert groups
+    conditions = replace(conditions, heard=tuple(block.feedforward.absorb(heard) for block, heard in blocks))
     plan = denoiser.plan(levels, conditions)
+    valid = None if bool(batch.valid.all()) else batch.valid
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
-        return denoiser.estimate(x, t, conditions, batch.valid, plan[int(t[0])]).x0
+        return denoiser.estimate(x, t, conditions, valid, plan[int(t[0])]).x0
 
     return denoise

@@ -11,7 +11,7 @@ from hoi_lib.conditions import given
 from hoi_lib.denoiser import ROWS, Denoiser, DenoiserConfig, ablated, hollow, paper, recommended, release
 from hoi_lib.diffusion import Schedule
 from hoi_lib.encoders import TextFeatures
-from hoi_lib.experts import Context, CrossAttention, ExpertGroup, HierarchicalExperts, Routing, rows_of
+from hoi_lib.experts import Absorbed, Context, CrossAttention, ExpertGroup, HierarchicalExperts, Routing, rows_of
 from hoi_lib.refiner import Refinement
 from hoi_lib.routing import Assignment, Stats, route_all
 from hoi_lib.sampling import planned, sample_batch
@@ -105,6 +105,27 @@ def test_dropout_of_the_single_weight_is_drawn_per_token_and_head():
     assert set(weight.round(decimals=3).unique().tolist()) == {0.0, 2.0}
     assert float(weight.detach().mean()) == pytest.approx(1.0, abs=0.05)
     assert not torch.equal(weight[..., 0], weight[..., 1])
+
+
+@equation("MoEG-HOI", 2)
+@pytest.mark.parametrize("mode", ["tokens", "pooled", "constant"])
+def test_a_text_with_the_maps_worked_in_answers_as_the_text_itself(mode):
+    attention, tokens = CrossAttention(small(cross_attention=mode)), torch.randn(3, 4, 16)
+    heard = attention.hear(text(tokens=4))  # of 4, 3 and 1 tokens: 2 heads times 4 is less than the width
+    absorbed = attention.absorb(heard)
+    assert isinstance(absorbed, Absorbed)
+    rows = torch.tensor([2, 0])
+    assert torch.allclose(attention(tokens, absorbed), attention(tokens, heard), atol=1e-5)
+    assert torch.allclose(attention(tokens[rows], absorbed.of(rows)), attention(tokens, heard)[rows], atol=1e-5)
+
+
+def test_a_long_text_keeps_its_keys_because_working_the_maps_in_would_cost_more():
+    attention, tokens = CrossAttention(small()), torch.randn(3, 4, 16)
+    for words, absorbs in ((15, True), (17, False)):  # 2 heads, width 16: 2 · 16 n against 16² + 16 n
+        said = TextFeatures(torch.zeros(3, 16), torch.randn(3, words, 16), torch.ones(3, words).bool())
+        heard = attention.hear(said)
+        assert isinstance(attention.absorb(heard), Absorbed) == absorbs
+        assert torch.allclose(attention(tokens, attention.absorb(heard)), attention(tokens, heard), atol=1e-5)
 
 
 # --- Eq. 6: the mixture ---
