@@ -254,6 +254,17 @@ def test_a_damaged_answer_is_asked_again_and_mended(damage, tmp_path):
     assert len(server.requests) == 2
 
 
+def test_an_answer_to_another_question_is_not_taken(tmp_path):
+    with chat_server("good") as server:
+        refiner_of(server)(SENTENCE)
+        refiner_of(server)("Lift it.")
+        one, two = (tmp_path / "cache" / "refined").iterdir()
+        one.write_text(two.read_text())
+        refiner_of(server)(SENTENCE)
+        refiner_of(server)("Lift it.")
+    assert len(server.requests) == 3
+
+
 def test_an_answer_that_cannot_be_kept_is_given_with_a_warning(tmp_path):
     (tmp_path / "cache").write_text("a file stands where the folder should be")
     with chat_server("good") as server, pytest.warns(UserWarning, match="was not kept"):
