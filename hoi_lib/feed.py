@@ -8,6 +8,7 @@ run on four GPUs sees what a run on one sees.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -16,13 +17,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from hoi_lib.hand import HandModel
-from hoi_lib.losses import posed_hands
+from hoi_lib.interaction import Fields, Posed, posed_hands, true_fields
 from hoi_lib.motion import Batch, Sample, collate
 
-Posed = tuple[Tensor, Tensor]
-"""Joints (…, 21, 3) and vertices (…, V, 3) in metres, as :func:`hoi_lib.losses.posed_hands` gives them."""
-
-IN_MEMORY_BYTES = 1 << 30
+IN_MEMORY_BYTES = 1 << 30  # most that the true hands may take, and most that their distance fields may
 POOL = 8  # batches that are sorted by length together
 
 
@@ -49,11 +47,29 @@ def order(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[lis
     return [batches[i] for i in torch.randperm(len(batches), generator=shuffle).tolist()]
 
 
-class Feed:
-    """Batches of ``samples`` by step number, with the true hands beside them.
+@dataclass(frozen=True)
+class Truth:
+    """What is known of a batch beforehand: the true hands and their distance fields, each None where it did not fit
+    into memory. The fields, like the losses that they are for, look at the frames ``offset``, ``offset + stride``, …"""
 
-    ``truth`` holds joints and the chosen vertices of every sample, in the world frame, so that no step poses a hand
-    that never changes; it is None when they would take more than a gigabyte.
+    offset: int = 0
+    posed: Posed | None = None
+    fields: Fields | None = None
+
+    def to(self, device: torch.device | str) -> Truth:
+        """The same with every tensor on ``device``."""
+        posed = None if self.posed is None else (self.posed[0].to(device), self.posed[1].to(device))
+        fields = None if self.fields is None else Fields(*(x.to(device) for x in self.fields[:2]))
+        return Truth(self.offset, posed, fields)
+
+
+class Feed:
+    """Batches of ``samples`` by step number, with what the losses know of them beforehand (:class:`Truth`).
+
+    Joints and the chosen vertices of every sample are posed once, in the world frame. The distance fields between all
+    vertices and ``loss_points`` object points (0: none are wanted) are worked out on ``device`` when a sample's frames
+    are first asked for, and kept as float16, exact to half a thousandth. Neither is kept where all samples together
+    would take more than a gigabyte.
     """
 
     def __init__(
@@ -63,13 +79,19 @@ class Feed:
         seed: int,
         hands: Mapping[str, HandModel],
         vertex_ids: Int[Tensor, "V"],
+        loss_points: int = 0,
+        stride: int = 1,
+        device: torch.device | str = "cpu",
     ):
-        self.samples, self.size, self.seed = samples, batch, seed
+        self.samples, self.size, self.seed, self.hands = samples, batch, seed, hands
+        self.loss_points, self.stride, self.device = loss_points, stride, device
         self.lengths = [len(sample.pose) for sample in samples]
-        bytes_per_frame = 4 * 3 * (21 + len(vertex_ids))
         self.truth: list[Posed] | None = None
-        if sum(self.lengths) * bytes_per_frame <= IN_MEMORY_BYTES:
+        if sum(self.lengths) * 4 * 3 * (21 + len(vertex_ids)) <= IN_MEMORY_BYTES:
             self.truth = [_truth(sample, hands, vertex_ids) for sample in samples]
+        per_frame = 2 * (len(hands["right"].template) + loss_points)
+        self.keeps_fields = loss_points > 0 and sum(self.lengths) * per_frame <= IN_MEMORY_BYTES
+        self.fields: dict[tuple[int, int], Fields] = {}
         self.epoch = lru_cache(maxsize=2)(lambda number: order(self.lengths, self.size, self.seed, number))
 
     def __len__(self) -> int:
@@ -84,14 +106,30 @@ class Feed:
         per_epoch = len(self.epoch(0))
         return self.epoch(step // per_epoch)[step % per_epoch]
 
-    def batch(self, indices: Sequence[int], length: int | None = None) -> tuple[Batch, Posed | None]:
-        """These samples padded to ``length`` frames, and their true hands, held in the padding, if they are kept."""
+    def offset(self, step: int) -> int:
+        """The first frame that the losses between hand and object look at in a step, 0 … stride − 1."""
+        return int(torch.randint(self.stride, (), generator=generator(self.seed, 4, step)))
+
+    def batch(self, indices: Sequence[int], length: int | None = None, offset: int = 0) -> tuple[Batch, Truth]:
+        """These samples padded to ``length`` frames, and what is known of them, held in the padding."""
         batch = collate([self.samples[i] for i in indices], length)
-        if self.truth is None:
-            return batch, None
-        frames = batch.pose.shape[1]
-        joints, vertices = (torch.stack([_held(self.truth[i][k], frames) for i in indices]) for k in range(2))
-        return batch, (joints, vertices)
+        frames, posed, fields = batch.pose.shape[1], None, None
+        if self.truth is not None:
+            posed = tuple(torch.stack([_held(self.truth[i][k], frames) for i in indices]) for k in range(2))
+        if self.keeps_fields:
+            looked = len(range(offset, frames, self.stride))
+            rows = [self._fields(i, offset) for i in indices]
+            fields = Fields(*(torch.stack([_held(row[k], looked) for row in rows]) for k in range(2)))
+        return batch, Truth(offset, posed, fields)
+
+    def _fields(self, index: int, offset: int) -> Fields:
+        """Distance fields (L', P) and (L', V) of one sample, float16; at least one row, for the padding to hold."""
+        if (index, offset) not in self.fields:
+            frames = slice(min(offset, self.lengths[index] - 1), None, self.stride)
+            batch = collate([self.samples[index]])
+            found = true_fields(batch, self.hands, frames, self.loss_points, self.device)
+            self.fields[index, offset] = Fields(*(x[0].half().cpu() for x in found[:2]))
+        return self.fields[index, offset]
 
     def draw(self, step: int, count: int, frames: int, levels: int) -> tuple[Int[Tensor, "B"], Tensor]:
         """Noise levels (B,), uniform in 0 … levels − 1, and noise (B, L, 99) of a step."""

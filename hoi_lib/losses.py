@@ -9,19 +9,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hoi_lib.errors import ConfigError
-from hoi_lib.geometry import masked_mean, safe_norm
-from hoi_lib.hand import HandModel
-from hoi_lib.motion import SIDES, unpack_pose
+from hoi_lib.geometry import masked_mean, safe_norm, take
+from hoi_lib.interaction import ContactSets, Fields, Interaction, Posed, contact_sets, fields_between, posed_hands
 from hoi_lib.routing import balance_loss
 
-__all__ = ["balance_loss"]  # Eq. 9 lives beside the routers
+__all__ = [
+    "BETWEEN",
+    "LOSSES",
+    "ContactSets",
+    "Fields",
+    "Interaction",
+    "Prediction",
+    "Term",
+    "acceleration_loss",
+    "balance_loss",
+    "compare",
+    "contact_loss",
+    "contact_sets",
+    "diffusion_loss",
+    "distance_loss",
+    "edge_loss",
+    "fields_between",
+    "penetration_loss",
+    "posed_hands",
+    "reconstruction_loss",
+    "squared_distance",
+    "total_loss",
+]
+
+FAR_SIDE = 0.1  # λ of Eq. 12: what the vertices' distances count beside those of the object points
 
 
 @dataclass(frozen=True)
@@ -29,8 +52,9 @@ class Prediction:
     """What the losses look at: an estimate of the clean motion beside the truth.
 
     ``numbers`` are the standardised ones that the network gives; joints and vertices are in metres, all in one frame
-    that moves evenly (the world), or accelerations would mean nothing. ``balance`` is Eq. 9 as the network worked it
-    out while it routed; None stands for 0.
+    that moves evenly (the world), or accelerations would mean nothing. ``interaction`` is the same hand beside its
+    object, ``balance`` Eq. 9 as the network worked it out while it routed, ``edges`` those of the hand's mesh. A term
+    whose part is None can only be left out (weight 0).
     """
 
     numbers: Float[Tensor, "B L X"]
@@ -40,16 +64,18 @@ class Prediction:
     vertices: Float[Tensor, "B L V 3"]
     true_vertices: Float[Tensor, "B L V 3"]
     valid: Bool[Tensor, "B L"]
+    interaction: Interaction | None = None
     balance: Float[Tensor, ""] | None = None
+    edges: Int[Tensor, "E 2"] | None = None
 
 
 class Term(NamedTuple):
-    """One row of :data:`LOSSES`: ``function`` of a :class:`Prediction`, its weight in Eq. 16, where it is printed,
-    and the unit of its raw value."""
+    """One row of :data:`LOSSES`: ``function`` of a :class:`Prediction`, its weight in Eq. 16, where it is printed
+    (None: nowhere), and the unit of its raw value."""
 
     function: Callable[[Prediction], Tensor]
     weight: float
-    equation: int
+    equation: int | None
     unit: str
 
 
@@ -100,15 +126,118 @@ def acceleration_loss(vertices: Float[Tensor, "B L V 3"], valid: Bool[Tensor, "B
     return masked_mean(safe_norm(second), (valid[:, 2:] & valid[:, 1:-1] & valid[:, :-2])[..., None])
 
 
+def distance_loss(
+    vertices: Float[Tensor, "B L V 3"],
+    points: Float[Tensor, "B L P 3"],
+    truth: Fields,
+    valid: Bool[Tensor, "B L"],
+    weight: float = FAR_SIDE,
+    near: Fields | None = None,
+) -> Float[Tensor, ""]:
+    """Keep every distance between hand and object what it is in the ground truth (MoEG-HOI Eq. 12).
+
+    Mean over object points of ``|d̂ − d|``, d the distance to the nearest vertex, plus ``weight`` (the paper's λ) times
+    the mean over vertices of the same with d the distance to the nearest object point; metres, unsigned, ``truth``
+    constant. ``near`` is :func:`fields_between` of the estimate where it is known already.
+    """
+    near = near or fields_between(points, vertices)
+    to_hand, to_object = ((now - then.detach().to(now)).abs() for now, then in zip(near[:2], truth[:2], strict=True))
+    return masked_mean(to_hand, valid[..., None]) + weight * masked_mean(to_object, valid[..., None])
+
+
+def contact_loss(
+    vertices: Float[Tensor, "B L V 3"],
+    points: Float[Tensor, "B L P 3"],
+    contact: ContactSets,
+    valid: Bool[Tensor, "B L"],
+    near: Fields | None = None,
+) -> Float[Tensor, ""]:
+    """Pull what touches in the ground truth back together (MoEG-HOI Eq. 13).
+
+    Mean distance, in metres, from every object point in contact to its nearest hand vertex, plus the same from every
+    hand vertex in contact to its nearest object point. It has a floor: the truth's own distances, up to τ. Frames that
+    are not valid count nowhere; a batch without any contact gives exactly 0 and a zero gradient.
+    """
+    near = near or fields_between(points, vertices)
+    return masked_mean(near.to_hand, contact.points & valid[..., None]) + masked_mean(
+        near.to_object, contact.vertices & valid[..., None]
+    )
+
+
+def penetration_loss(
+    vertices: Float[Tensor, "B L V 3"],
+    normals: Float[Tensor, "B L V 3"],
+    points: Float[Tensor, "B L P 3"],
+    valid: Bool[Tensor, "B L"],
+    near: Fields | None = None,
+) -> Float[Tensor, ""]:
+    """Push the object out of the hand (MoEG-HOI Eq. 14).
+
+    Mean distance, in metres, of the object points inside the *estimated* hand to their nearest vertices; 0 if none is
+    inside. A point is inside where it lies behind its nearest vertex, ``(p − v) · n < 0`` with the outward normal n;
+    the set has no gradient, the distance has.
+    """
+    near = near if near is not None and near.vertex is not None else fields_between(points, vertices)
+    with torch.no_grad():
+        behind = ((points - take(vertices, near.vertex)) * take(normals, near.vertex)).sum(-1) < 0
+    return masked_mean(near.to_hand, behind & valid[..., None])
+
+
+def edge_loss(
+    vertices: Float[Tensor, "B L V 3"],
+    true_vertices: Float[Tensor, "B L V 3"],
+    edges: Int[Tensor, "E 2"],
+    valid: Bool[Tensor, "B L"],
+) -> Float[Tensor, ""]:
+    """Keep the mesh's edges what they are: an extra of the published code, in no equation of the paper.
+
+    Mean absolute difference of the edge vectors' coordinates, in metres, over edges, valid frames and batch. Moving the
+    whole hand costs nothing, turning or bending it does.
+    """
+    now, then = (x[:, :, edges[:, 1]] - x[:, :, edges[:, 0]] for x in (vertices, true_vertices))
+    return masked_mean((now - then).abs(), valid[..., None, None])
+
+
+def _distance(p: Prediction) -> Tensor:
+    i = _part(p.interaction, "interaction", "dist")
+    return distance_loss(i.vertices, i.points, i.truth, i.valid, near=i.near)
+
+
+def _contact(p: Prediction) -> Tensor:
+    i = _part(p.interaction, "interaction", "con")
+    return contact_loss(i.vertices, i.points, i.contact, i.valid, near=i.near)
+
+
+def _penetration(p: Prediction) -> Tensor:
+    i = _part(p.interaction, "interaction", "pen")
+    return penetration_loss(i.vertices, i.normals, i.points, i.valid, near=i.near)
+
+
+def _part(value: Any, name: str, term: str) -> Any:
+    """A part of a prediction that may be missing; raises :class:`ConfigError` where a term that is weighed needs it."""
+    if value is None:
+        raise ConfigError(f"the loss {term} needs the prediction's {name}, which is None.", f"Weigh {term} with 0.")
+    return value
+
+
 LOSSES: dict[str, Term] = {
     "diff": Term(lambda p: diffusion_loss(p.numbers, p.true_numbers, p.valid), 1.0, 10, "1"),
     "rec": Term(
         lambda p: reconstruction_loss(p.joints, p.true_joints, p.vertices, p.true_vertices, p.valid), 20.0, 11, "m²"
     ),
+    "dist": Term(_distance, 20.0, 12, "m"),
+    "con": Term(_contact, 20.0, 13, "m"),
+    "pen": Term(_penetration, 20.0, 14, "m"),
     "acc": Term(lambda p: acceleration_loss(p.vertices, p.valid), 20.0, 15, "m/frame²"),
-    "balance": Term(lambda p: p.numbers.new_zeros(()) if p.balance is None else p.balance, 0.01, 9, "1"),
+    "balance": Term(lambda p: _part(p.balance, "balance", "balance"), 0.01, 9, "1"),
+    "edge": Term(
+        lambda p: edge_loss(p.vertices, p.true_vertices, _part(p.edges, "edges", "edge"), p.valid), 0.0, None, "m"
+    ),
 }
-"""The terms of Eq. 16 with the paper's weights."""
+"""The terms of Eq. 16 with the paper's weights, and ``edge``, which only the published code has."""
+
+BETWEEN = ("dist", "con", "pen")
+"""The terms that look at hand and object together."""
 
 
 def total_loss(
@@ -117,7 +246,7 @@ def total_loss(
     """Weigh and sum the table (MoEG-HOI Eq. 16): the total, and each term's raw value before its weight.
 
     ``weights`` replaces those of the table by name; a weight of 0 leaves a term out altogether, uncomputed. Raises
-    :class:`ConfigError` for a name that the table does not have.
+    :class:`ConfigError` for a name that the table does not have and for a term whose part of the prediction is missing.
     """
     weights = weights or {}
     if unknown := weights.keys() - LOSSES.keys():
@@ -128,36 +257,15 @@ def total_loss(
     return total, raw
 
 
-def posed_hands(
-    pose: Float[Tensor, "B L 99"],
-    betas: Float[Tensor, "B 10"],
-    side: Int[Tensor, "B"],
-    hands: Mapping[str, HandModel],
-    vertex_ids: Int[Tensor, "V"] | None = None,
-) -> tuple[Float[Tensor, "B L J 3"], Float[Tensor, "B L V 3"]]:
-    """The 21 joints and the vertices, in metres, of a batch that mixes left and right hands.
-
-    ``hands`` maps "left" and "right" to their models; each poses its own samples, all of them in one go. Rotations go
-    from six numbers to matrices and straight into the hand. ``vertex_ids`` thins the skin (None: all 778).
-    """
-    transl, rotations = unpack_pose(pose)
-    parts, order = [], []
-    for index, name in enumerate(SIDES):
-        rows = (side == index).nonzero()[:, 0]
-        if len(rows):
-            parts.append(hands[name].from_matrices(rotations[rows], transl[rows], betas[rows], vertex_ids))
-            order.append(rows)
-    back = torch.cat(order).argsort()
-    return torch.cat([p.joints for p in parts])[back], torch.cat([p.vertices for p in parts])[back]
-
-
 def compare(
     numbers: Float[Tensor, "B L X"],
     true_numbers: Float[Tensor, "B L X"],
-    posed: tuple[Float[Tensor, "B L J 3"], Float[Tensor, "B L V 3"]],
-    true_posed: tuple[Float[Tensor, "B L J 3"], Float[Tensor, "B L V 3"]],
+    posed: Posed,
+    true_posed: Posed,
     valid: Bool[Tensor, "B L"],
+    **parts: Any,
 ) -> Prediction:
-    """A :class:`Prediction` from the network's numbers and from what :func:`posed_hands` made of both poses."""
+    """A :class:`Prediction` from the network's numbers and from what :func:`posed_hands` made of both poses; ``parts``
+    are its interaction, balance and edges."""
     (joints, vertices), (true_joints, true_vertices) = posed, true_posed
-    return Prediction(numbers, true_numbers, joints, true_joints, vertices, true_vertices, valid)
+    return Prediction(numbers, true_numbers, joints, true_joints, vertices, true_vertices, valid, **parts)
