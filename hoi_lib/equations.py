@@ -146,9 +146,9 @@ TABLES: dict[str, tuple[Equation, ...]] = {
         _moeg(
             9,
             "Balance, branch by branch",
-            r"\begin{aligned} \mathcal L_{balance} &= \mathcal L(\operatorname{Softmax}(w_a))"
-            r" + \mathcal L(\operatorname{Softmax}(w_t)), \\"
-            r" \mathcal L(p) &= M \textstyle\sum_{m=1}^{M} f_m\, \bar p_m \end{aligned}",
+            r"\begin{aligned} \mathcal L_{balance} ={}& \mathcal L(\operatorname{Softmax}(w_a)) \\"
+            r" &+ \mathcal L(\operatorname{Softmax}(w_t)), \\"
+            r" \mathcal L(p) ={}& M \textstyle\sum_{m=1}^{M} f_m\, \bar p_m \end{aligned}",
             "selection:balance_loss",
             "f is the share of the samples whose own branch would choose expert m, a constant to the gradient; the "
             "bar is the mean over the batch. Summed over groups and blocks.",

@@ -16,6 +16,7 @@ from hoi_lib import costs, denoiserconfig
 from hoi_lib.denoiserconfig import for_profile
 from hoi_lib.profiles import PROFILES
 
+PAGE = "book/appendices/scale"
 FORMULAS = {
     "self-attention": r"N\,(4SD^2 + 2S^2D)",
     "cross-attention": r"NG\,(2nD^2 + 2SD^2 + 2SnD)",
@@ -143,6 +144,7 @@ def _time(hours: float) -> str:
 
 def setup(app) -> dict:
     """Register with Sphinx."""
+    app.connect("env-get-outdated", lambda app, env, *_: [PAGE] if PAGE in env.found_docs else [])
     for name, directive in (("parts", CostParts), ("bars", CostBars), ("growth", CostGrowth), ("runs", CostRuns)):
         app.add_directive(f"cost-{name}", directive)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

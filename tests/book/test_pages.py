@@ -66,6 +66,7 @@ def test_a_page_works_offline_on_a_desk_and_on_a_phone(page, browser):
     assert browser.outside == [] and browser.failed == []
     maths = browser.run("document.querySelectorAll('.math').length")
     assert not maths or browser.run("document.querySelectorAll('mjx-container').length") >= maths
+    assert browser.run("document.querySelectorAll('mjx-merror').length") == 0, "an equation with an error in it"
     plots = "[...document.querySelectorAll('.plotly-graph-div')].filter((p) => !p.querySelector('.main-svg')).length"
     assert browser.run(plots) == 0, "a plot stayed empty"
     assert browser.run("document.querySelectorAll('.hoi-widget:not(.is-live)').length") == 0
