@@ -202,9 +202,9 @@ TABLES: dict[str, tuple[Equation, ...]] = {
             16,
             "The sum that is trained",
             r"\begin{aligned} \mathcal L_{total} ={}& \mathcal L_{diff} + \lambda_1 \mathcal L_{rec}"
-            r" + \lambda_2 \mathcal L_{dist} + \lambda_3 \mathcal L_{con} \\"
-            r" &+ \lambda_4 \mathcal L_{pen} + \lambda_5 \mathcal L_{acc}"
-            r" + \lambda_6 \mathcal L_{balance} \end{aligned}",
+            r" + \lambda_2 \mathcal L_{dist} \\"
+            r" &+ \lambda_3 \mathcal L_{con} + \lambda_4 \mathcal L_{pen} \\"
+            r" &+ \lambda_5 \mathcal L_{acc} + \lambda_6 \mathcal L_{balance} \end{aligned}",
             "losses:total_loss",
             "λ₁ to λ₅ are 20 and λ₆ is 0.01; the weights stand in one table and nowhere else.",
         ),
