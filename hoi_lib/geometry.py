@@ -9,10 +9,13 @@ first look of :func:`nearest_pair`, it is written about the clouds' own centre a
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 
 import torch
+import torch.distributed as dist
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -152,7 +155,35 @@ def safe_norm(x: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch"]:
 def masked_mean(x: Float[Tensor, "*shape"], mask: Bool[Tensor, "*#shape"]) -> Float[Tensor, ""]:
     """Mean of ``x`` over the entries where ``mask`` (broadcast to it) is True; exactly 0 if there is none.
 
-    What is masked out has no gradient and no effect, NaN and infinity included.
+    What is masked out has no gradient and no effect, NaN and infinity included. Inside :func:`counted_over_ranks` the
+    entries of all processes are counted.
     """
     mask = mask.expand_as(x)
-    return torch.where(mask, x, torch.zeros_like(x)).sum() / mask.sum().clamp(min=1)
+    return torch.where(mask, x, torch.zeros_like(x)).sum() / _count(mask)
+
+
+_OVER_RANKS: ContextVar[bool] = ContextVar("over_ranks", default=False)
+
+
+@contextmanager
+def counted_over_ranks(on: bool = True) -> Iterator[None]:
+    """Every :func:`masked_mean` inside divides by the mean count of all processes instead of its own.
+
+    A share of a batch has its own number of valid frames and of points in contact; counted together, the mean of the
+    processes' values and gradients is that of the whole batch. Every process must then take the same means. Changes
+    nothing where there is one process.
+    """
+    many = on and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    token = _OVER_RANKS.set(many)
+    try:
+        yield
+    finally:
+        _OVER_RANKS.reset(token)
+
+
+def _count(mask: Bool[Tensor, "*shape"]) -> Tensor:
+    count = mask.sum()
+    if not _OVER_RANKS.get():
+        return count.clamp(min=1)
+    dist.all_reduce(count)
+    return count.clamp(min=1) / dist.get_world_size()

@@ -20,6 +20,7 @@ from hoi_lib.diffusion import Schedule
 from hoi_lib.encoders import TextEncoder
 from hoi_lib.errors import ConfigError
 from hoi_lib.feed import Truth
+from hoi_lib.geometry import counted_over_ranks
 from hoi_lib.hand import HandModel
 from hoi_lib.interaction import (
     Interaction,
@@ -83,7 +84,7 @@ class Objective(nn.Module):
         conditions are withheld.
         """
         x0, estimate = self._estimate(batch, t, noise, generator)
-        with full_precision(x0.device.type):
+        with full_precision(x0.device.type), counted_over_ranks(self.training):
             total, raw = total_loss(self._prediction(batch, truth, x0, estimate), self.weights)
         return {**raw, "total": total}, estimate.load
 

@@ -134,6 +134,7 @@ class Trainer:
                     bar.set_postfix_str(f"loss {self.log():.4f}")
                 if self.validation and (self.step % config.validate_every == 0 or self.step == config.steps):
                     self.validate()
+                    self.weigh()
                 if self.step % config.checkpoint_every == 0 or self.step == config.steps or stop.requested:
                     self.save()
                 if stop.requested:
@@ -143,25 +144,14 @@ class Trainer:
     def update(self) -> None:
         """One optimiser step on one batch, in as many shares as there are processes times ``accumulation``."""
         config, accelerator = self.config, self.accelerator
-        indices = self.feed.indices(self.step)
-        shares = accelerator.num_processes * config.accumulation
-        if len(indices) < shares:
-            raise ConfigError(
-                f"{len(indices)} samples cannot be shared among {shares}.", "Use a larger batch.", CHAPTER
-            )
-        indices = indices[: len(indices) // shares * shares]
-        frames = max(self.feed.lengths[i] for i in indices)
-        t, noise = self.feed.draw(self.step, len(indices), frames, self.levels)
         self._set_rate()
         for micro in range(config.accumulation):
             share = micro * accelerator.num_processes + accelerator.process_index
             torch.manual_seed(generator(config.seed, 2, self.step, share).initial_seed())  # dropout
-            mine = slice(share, None, shares)
-            batch, truth = self.feed.batch(indices[mine], frames, self.feed.offset(self.step))
-            inputs = _on(accelerator.device, batch, truth, t[mine], noise[mine])
+            inputs = self._share(share)
             last = micro == config.accumulation - 1
             with contextlib.nullcontext() if last else accelerator.no_sync(self.objective):
-                terms, load = self.objective(*inputs, generator(config.seed, 3, self.step, share))
+                terms, load = self.objective(*inputs)
                 accelerator.backward(terms["total"] / config.accumulation)
             self._remember(terms, load)
         if config.clip:
@@ -169,6 +159,27 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._average()
+
+    def _share(self, share: int) -> tuple:
+        """The inputs of the objective for one share of the step's batch, whose shares are all of one size."""
+        config, parts = self.config, self.accelerator.num_processes * self.config.accumulation
+        indices = self.feed.indices(self.step)
+        if len(indices) < parts:
+            raise ConfigError(f"{len(indices)} samples cannot be shared among {parts}.", "Use a larger batch.", CHAPTER)
+        indices = indices[: len(indices) // parts * parts]
+        frames = max(self.feed.lengths[i] for i in indices)
+        t, noise = self.feed.draw(self.step, len(indices), frames, self.levels)
+        mine = slice(share, None, parts)
+        batch, truth = self.feed.batch(indices[mine], frames, self.feed.offset(self.step))
+        dice = generator(config.seed, 3, self.step, share)
+        return *_on(self.accelerator.device, batch, truth, t[mine], noise[mine]), dice
+
+    def weigh(self) -> None:
+        """Put on the curves how much each term pulls on the weights, on a share of the batch that comes next."""
+        objective = self.accelerator.unwrap_model(self.objective)
+        shares = objective.gradient_shares(*self._share(self.accelerator.process_index))
+        if self.main:
+            self._curve({f"share/{name}": value for name, value in shares.items()})
 
     @torch.no_grad()
     def validate(self) -> None:

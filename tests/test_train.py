@@ -16,7 +16,7 @@ from tiny_store import tiny_store, use_word_hashes
 
 from hoi_lib import checkpoints, profiles, records
 from hoi_lib import train as training
-from hoi_lib.denoiser import Denoiser, hollow
+from hoi_lib.denoiser import Denoiser, hollow, paper, release
 from hoi_lib.errors import CheckpointError, ConfigError, OutputError, StoreError
 from hoi_lib.train import TrainConfig, Trainer, config_for, export, rate, train
 
@@ -223,20 +223,32 @@ from tiny_store import use_word_hashes
 use_word_hashes(setattr)
 import test_train as t
 from hoi_lib.data.store import load
-t.train(t.EVEN, load({store!r}), {out!r}, progress=False)
+t.train(t.SHARED_CONFIGS[{name!r}], load({store!r}), {out!r}, progress=False)
 """
+ALL_TERMS = replace(EVEN, frames=150, weights={}, loss_points=32, stride=2)  # clips of any length, sets of any size
+SHARED_CONFIGS = {
+    "dense": ALL_TERMS,
+    "experts": replace(
+        ALL_TERMS, denoiser=paper(16, 2, 2, points=16, point_width=8, dropout=0.0, condition_dropout=0.0)
+    ),
+    "pooled": replace(
+        ALL_TERMS, denoiser=release(16, 2, 2, points=16, point_width=8, dropout=0.0, condition_dropout=0.0)
+    ),
+}
 
 
-def test_two_processes_take_the_step_of_one(store, tmp_path):
+@pytest.mark.parametrize("name", SHARED_CONFIGS)
+def test_two_processes_take_the_step_of_one(store, tmp_path, name):
+    config = SHARED_CONFIGS[name]
     script = tmp_path / "shared.py"
     script.write_text(
-        SHARED.format(tests=str(Path(__file__).parent), store=str(store.folder), out=str(tmp_path / "two"))
+        SHARED.format(tests=str(Path(__file__).parent), store=str(store.folder), out=str(tmp_path / "two"), name=name)
     )
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(launch, capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
-    train(EVEN, store, tmp_path / "one", progress=False)
+    train(config, store, tmp_path / "one", progress=False)
     one, two = _gradient(tmp_path / "one"), _gradient(tmp_path / "two")
     assert one.norm() > 1e-3 and (one - two).norm() < 1e-4 * one.norm()
     losses = [
