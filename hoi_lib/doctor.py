@@ -21,6 +21,9 @@ def examine() -> list[Row]:
         ("torch", _torch),
         ("hand", _hand),
         ("text encoder", _encoder),
+        ("clip", lambda: _texts("clip", "HOI_CLIP")),
+        ("longclip", lambda: _texts("longclip", "HOI_LONGCLIP")),
+        ("language model", _chat),
         ("checkpoint", _checkpoint),
         ("cache", _cache),
         ("meshes", lambda: _package("trimesh", "no generate and no book")),
@@ -58,6 +61,16 @@ def _encoder() -> tuple[str, str]:
 
     features = load_encoder("minilm").encode(["Pour the bottle."])
     return f"minilm, {features.pooled.shape[-1]} numbers a sentence", "ok"
+
+
+def _texts(name: str, variable: str) -> tuple[str, str]:
+    source = os.environ.get(variable)
+    return (f"{name} from {source}", "ok") if source else (f"{variable} is not set", f"no {name}: minilm reads texts")
+
+
+def _chat() -> tuple[str, str]:
+    keys = [name for name in ("DEEPSEEK_API_KEY", "OPENAI_API_KEY", "HOI_LLM_KEY") if os.environ.get(name)]
+    return (f"a key in {keys[0]}", "ok") if keys else ("no key is set", "no hoi refine --with llm: rules write texts")
 
 
 def _checkpoint() -> tuple[str, str]:

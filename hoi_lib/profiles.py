@@ -35,7 +35,7 @@ class Profile:
 
 PROFILES = {
     "smoke": Profile("smoke", 48, 32, 2, 4, 20, 8, 128, 78, 128, 4, 10, 8),
-    "laptop": Profile("laptop", 1000, 128, 4, 4, 3000, 32, 256, 78, 256, 4, 50, 0),
+    "laptop": Profile("laptop", 1000, 128, 4, 4, 3000, 32, 256, 78, 256, 16, 50, 0),
     "full": Profile("full", 6000, 512, 8, 4, 30000, 32, 1024, 778, 1024, 1, 50, 0),
 }
 
