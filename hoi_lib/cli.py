@@ -242,14 +242,21 @@ def generate(text, mesh, scale, trajectory, hand, run, seed, steps, out) -> None
 
 
 @app.command()
-@click.option("--quick", is_flag=True, help="Fewer repetitions.")
-@example("hoi bench")
-def bench(quick: bool) -> None:
-    """Measure what the library's short cuts save, as ratios within one process on this machine."""
-    from hoi_lib.bench import run
+@click.option("--quick", is_flag=True, help="Under a minute: fewer rounds, fewer steps, no compiling, no memory.")
+@click.option("--only", multiple=True, metavar="NAME", help="Measure this alone (executor, sampling, …); repeatable.")
+@click.option("--record", "path", type=click.Path(path_type=Path), help="Write the figures as a run record.")
+@example("hoi bench --only executor --only sampling")
+def bench(quick: bool, only: tuple[str, ...], path: Path | None) -> None:
+    """Measure what the library's short cuts save, what a training step spends, and how large the networks are."""
+    from hoi_lib import bench as measuring
+    from hoi_lib import records
 
-    rows = run(repeats=3 if quick else 7)
-    click.echo(table(["what", "plain", "fast", "ratio"], rows))
+    report = measuring.run(only, quick)
+    for part in measuring.tables(report.figures):
+        click.echo(f"\n{click.style(part.title, bold=True)}\n{table(part.header, part.rows)}")
+    click.echo(f"\nbefore: {report.before}; after: {report.after}; {report.wall_time_s:.0f} s")
+    if path is not None:
+        click.echo(f"wrote {records.write(measuring.record(report), path)}")
 
 
 @app.command()
