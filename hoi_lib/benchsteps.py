@@ -39,6 +39,7 @@ class Answered(Denoiser):
 
     def __init__(self, coordinates: str, batch: Batch):
         super().__init__(hollow(16, 1, 2, hidden=16, points=32, point_width=16, coordinates=coordinates))
+        self.to(batch.pose.device)
         self.answer = torch.nn.Parameter(self.to_model(batch).clone())
 
     def prepare(self, *_: object) -> None:
