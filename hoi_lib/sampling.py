@@ -21,8 +21,13 @@ SHIPPED = Path(__file__).parent / "assets" / "checkpoint"
 
 def load_denoiser(run: str | Path | None = None) -> Denoiser:
     """The denoiser of a run folder, of an exported folder, or the shipped one; raises :class:`CheckpointError`."""
-    folder = Path(run) if run is not None else SHIPPED
-    return Denoiser.from_pretrained(folder / "denoiser" if (folder / "denoiser").is_dir() else folder)
+    return Denoiser.from_pretrained(weights_file(run if run is not None else SHIPPED).parent)
+
+
+def weights_file(run: str | Path) -> Path:
+    """Where the weights of a run folder or of an exported folder are."""
+    folder = Path(run)
+    return (folder / "denoiser" if (folder / "denoiser").is_dir() else folder) / "model.safetensors"
 
 
 @torch.no_grad()

@@ -38,6 +38,7 @@ from hoi_lib.objective import Objective
 from hoi_lib.records import Record
 from hoi_lib.refiner import refiner_for
 from hoi_lib.runs import Stop, data_of, open_run, stop_signals
+from hoi_lib.sampling import load_denoiser, weights_file
 from hoi_lib.trainconfig import CHAPTER, TrainConfig, config_for, plain, with_settings
 
 if TYPE_CHECKING:
@@ -108,7 +109,10 @@ class Trainer:
         self.validation = self._feed("val", hands, kept, config.validation)
         if not self.feed:
             raise StoreError(f"{store.folder}: no hand to train on.", "Build a larger set.", CHAPTER)
-        model.fit_normaliser(self.feed.batch(rows)[0] for rows in self.feed.chunks(256))
+        if config.init:
+            _begin_with(model, config.init)
+        else:
+            model.fit_normaliser(self.feed.batch(rows)[0] for rows in self.feed.chunks(256))
         parts = (load_encoder(config.denoiser.encoder), Schedule.of(config.denoiser.schedule), hands, kept)
         fused = torch.optim.AdamW(model.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
         self.objective, self.optimizer = accelerator.prepare(Objective(model, config, *parts), fused)
@@ -305,10 +309,13 @@ class Trainer:
     def _notes(self) -> list[str]:
         config = self.config
         shown = f"losses see {config.vertices} of 778 vertices, {config.loss_points} of 1024 points"
+        begun = (
+            [f"began with {config.init}, {records.file_hash(weights_file(config.init))[:12]}…"] if config.init else []
+        )
         if config.stride > 1:
             shown += f", and every {config.stride}th frame for Eqs. 12–14"
         metrics = f"validation/…: one seed, at most {config.evaluation} samples of the validation subject"
-        return [shown, metrics]
+        return [*begun, shown, metrics]
 
     def _feed(self, split: str, hands: dict[str, HandModel], vertex_ids: Tensor, limit: int | None = None) -> Feed:
         network = self.config.denoiser
@@ -354,6 +361,19 @@ class Trainer:
             if weight is not None:
                 self.writer.add_scalar(f"{name} weighted", weight * value, self.step)
         self.writer.add_scalar("rate", self.config.lr * rate(self.config, self.step - 1), self.step)
+
+
+def _begin_with(model: Denoiser, run: str) -> None:
+    """Give ``model`` the weights of a run or an exported checkpoint; :class:`ConfigError` if it is another network."""
+    try:
+        model.load_state_dict(load_denoiser(run).state_dict())
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ConfigError(
+            f"init {run}: another network than the one to be trained ({reason}).",
+            "Give the preset and the settings that it was trained with.",
+            CHAPTER,
+        ) from None
 
 
 def rate(config: TrainConfig, step: int) -> float:

@@ -37,9 +37,10 @@ class TrainConfig:
     weights over the last 1/(1 − ema) steps (0: no averaging). ``clip`` bounds the gradient's norm (0: it does not).
     ``weights`` replaces weights of :data:`hoi_lib.losses.LOSSES`. The geometric losses see ``vertices`` of the 778 and
     ``loss_points`` of the object's 1 024 points, those between hand and object (Eqs. 12–14) every ``stride``-th frame.
-    ``refined`` is a file of refined texts (``hoi refine``); left empty, they are written by rules. ``threads`` 0 leaves
-    torch's own number. ``validation`` samples are held out from the validation subject for the losses, ``evaluation``
-    for the metrics at the end.
+    ``init`` is a run or an exported checkpoint whose weights the run begins with, standardising included; left empty,
+    they are drawn anew. ``refined`` is a file of refined texts (``hoi refine``); left empty, they are written by rules.
+    ``threads`` 0 leaves torch's own number. ``validation`` samples are held out from the validation subject for the
+    losses, ``evaluation`` for the metrics at the end.
     """
 
     denoiser: DenoiserConfig
@@ -58,6 +59,7 @@ class TrainConfig:
     vertices: int = 778
     loss_points: int = 1024
     stride: int = 1
+    init: str = ""
     refined: str = ""
     weights: Mapping[str, float] = field(default_factory=dict)
     precision: str = "fp32"

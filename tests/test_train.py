@@ -216,6 +216,20 @@ def test_shares_of_a_batch_add_up_to_the_whole(store, tmp_path):
     assert whole.norm() > 1e-3 and (whole - shares).norm() < 1e-4 * whole.norm()
 
 
+def test_a_run_may_begin_with_the_weights_of_another(store, tmp_path, whole):
+    config = replace(TINY, init=str(whole[0]), steps=1, lr=1e-12)
+    record = train(config, store, tmp_path / "run", progress=False)
+    before, after = (Denoiser.from_pretrained(x / "denoiser").state_dict() for x in (whole[0], tmp_path / "run"))
+    assert all(torch.allclose(before[k], after[k], atol=1e-6) for k in before)
+    assert record["notes"][0].startswith(f"began with {whole[0]}")
+
+
+def test_a_run_that_begins_with_another_network_is_refused(store, tmp_path, whole):
+    config = replace(TINY, init=str(whole[0]), denoiser=replace(TINY.denoiser, hidden=8))
+    with pytest.raises(ConfigError, match="another network"):
+        train(config, store, tmp_path / "run", progress=False)
+
+
 SHARED = """
 import sys
 sys.path.insert(0, {tests!r})
