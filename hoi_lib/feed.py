@@ -111,9 +111,13 @@ class Feed:
         return int(torch.randint(self.stride, (), generator=generator(self.seed, 4, step)))
 
     def batch(self, indices: Sequence[int], length: int | None = None, offset: int = 0) -> tuple[Batch, Truth]:
-        """These samples padded to ``length`` frames, and what is known of them, held in the padding."""
+        """These samples padded to ``length`` frames, and what is known of them, held in the padding.
+
+        An ``offset`` behind the last frame becomes that frame.
+        """
         batch = collate([self.samples[i] for i in indices], length)
         frames, posed, fields = batch.pose.shape[1], None, None
+        offset = min(offset, frames - 1)
         if self.truth is not None:
             posed = tuple(torch.stack([_held(self.truth[i][k], frames) for i in indices]) for k in range(2))
         if self.keeps_fields:

@@ -95,7 +95,7 @@ def nearest_pair(
     if a.is_cuda:
         return nearest(a, b), nearest(b, a)
     batch = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    flat_a, flat_b = (x.expand(*batch, *x.shape[-2:]).reshape(batch.numel(), -1, 3) for x in (a, b))
+    flat_a, flat_b = (x.expand(*batch, *x.shape[-2:]).reshape(batch.numel(), *x.shape[-2:]) for x in (a, b))
     to_b, to_a = (torch.empty(batch.numel(), k, dtype=torch.long) for k in (n, m))
     step = max(1, CACHE_BYTES // (n * m * a.element_size()))
     for i in range(0, batch.numel(), step):

@@ -150,6 +150,7 @@ def true_fields(
 
     ``device`` is where the pairs are searched; None stays with the batch.
     """
+    device = device or batch.pose.device
     _, vertices = posed_hands(batch.pose[:, frames], batch.betas, batch.side, hands)
     local = in_object_frame(vertices, batch.object_pose[:, frames])
     return fields_between(object_points(batch, frames, count).to(device), local.to(device))._replace(vertex=None)

@@ -10,6 +10,7 @@ from hoi_lib import feed
 from hoi_lib.data.samples import SampleSet
 from hoi_lib.feed import Feed, generator, order
 from hoi_lib.hand import load_hand
+from hoi_lib.interaction import true_fields
 
 HANDS = {side: load_hand(side) for side in ("left", "right")}
 
@@ -55,12 +56,54 @@ def samples(tmp_path_factory):
 def test_kept_truth_is_the_posed_hand_held_in_the_padding(samples, monkeypatch):
     ids = torch.tensor([0, 300, 777])
     keeping = Feed(samples, 4, 0, HANDS, ids)
-    batch, (joints, vertices) = keeping.batch([0, 1, 2], length=30)
-    assert joints.shape == (3, 30, 21, 3) and vertices.shape == (3, 30, 3, 3)
+    batch, truth = keeping.batch([0, 1, 2], length=30)
+    joints, vertices = truth.posed
+    assert joints.shape == (3, 30, 21, 3) and vertices.shape == (3, 30, 3, 3) and truth.fields is None
     expected = feed.posed_hands(batch.pose, batch.betas, batch.side, HANDS, ids)
     assert torch.allclose(joints, expected[0], atol=1e-6) and torch.allclose(vertices, expected[1], atol=1e-6)
     monkeypatch.setattr(feed, "IN_MEMORY_BYTES", 10)
-    assert Feed(samples, 4, 0, HANDS, ids).batch([0, 1])[1] is None
+    assert Feed(samples, 4, 0, HANDS, ids, 8).batch([0, 1])[1] == feed.Truth()
+
+
+@pytest.mark.parametrize("stride, offset", [(1, 0), (4, 0), (4, 3), (50, 12)])
+def test_kept_fields_are_those_of_the_looked_at_frames(samples, stride, offset):
+    source = Feed(samples, 4, 0, HANDS, torch.tensor([0]), loss_points=8, stride=stride)
+    frames = max(source.lengths[:3]) + 2
+    batch, truth = source.batch([0, 1, 2], frames, offset)
+    looked = slice(offset, None, stride)
+    expected = true_fields(batch, HANDS, looked, 8)
+    valid = batch.valid[:, looked]
+    assert truth.offset == offset and truth.fields.to_hand.shape == (3, valid.shape[1], 8)
+    assert truth.fields.to_object.shape == (3, valid.shape[1], 778)
+    for kept, fresh in zip(truth.fields[:2], expected[:2], strict=True):
+        assert torch.allclose(kept.float()[valid], fresh[valid], rtol=1e-3, atol=1e-6)
+
+
+def test_an_offset_behind_every_clip_looks_at_the_last_frame(samples):
+    source = Feed(samples, 4, 0, HANDS, torch.tensor([0]), loss_points=8, stride=50)
+    batch, truth = source.batch([0, 1], offset=49)
+    assert truth.offset == batch.pose.shape[1] - 1 and truth.fields.to_hand.shape == (2, 1, 8)
+    assert torch.equal(truth.fields.to_hand, source.batch([0, 1], offset=truth.offset)[1].fields.to_hand)
+
+
+def test_fields_are_worked_out_once_and_do_not_depend_on_the_batch(samples, monkeypatch):
+    source = Feed(samples, 4, 0, HANDS, torch.tensor([0]), loss_points=8, stride=4)
+    calls = []
+    monkeypatch.setattr(feed, "true_fields", lambda *a: calls.append(1) or true_fields(*a))
+    first = source.batch([0, 1], offset=1)[1].fields
+    again = source.batch([1, 0], offset=1)[1].fields
+    assert len(calls) == 2
+    assert torch.equal(first.to_hand[1], again.to_hand[0]) and torch.equal(first.to_object[0], again.to_object[1])
+    source.batch([0], offset=2)
+    assert len(calls) == 3
+
+
+def test_the_offset_repeats_for_a_step_and_visits_every_frame_over_the_steps():
+    source = Feed([], 4, 0, HANDS, torch.tensor([0]), stride=5)
+    offsets = [source.offset(step) for step in range(60)]
+    assert offsets == [Feed([], 8, 0, HANDS, torch.tensor([0]), stride=5).offset(step) for step in range(60)]
+    assert set(offsets) == set(range(5)) and len(set(offsets[:10])) > 1
+    assert offsets != [Feed([], 4, 1, HANDS, torch.tensor([0]), stride=5).offset(step) for step in range(60)]
 
 
 def test_noise_and_levels_repeat_for_a_step_and_differ_between_steps(samples):
