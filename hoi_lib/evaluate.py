@@ -14,7 +14,7 @@ A mean hand is the mean of the 99 numbers over all valid frames, made a pose aga
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
@@ -34,6 +34,7 @@ from hoi_lib.diffusion import Schedule
 from hoi_lib.encoders import load_encoder
 from hoi_lib.errors import ConfigError, StoreError
 from hoi_lib.feed import generator
+from hoi_lib.guidance import Guidance, Guide
 from hoi_lib.hand import load_hand
 from hoi_lib.losses import posed_hands
 from hoi_lib.motion import (
@@ -50,7 +51,7 @@ from hoi_lib.motion import (
     world_to_object,
 )
 from hoi_lib.records import Record
-from hoi_lib.sampling import load_denoiser, sample_batch
+from hoi_lib.sampling import load_denoiser, sample_batch, weights_file
 
 UNITS = {"mpjpe": "mm", "mpvpe": "mm", "mpjpe_root": "mm", "pskl_real_generated": "nats", "pskl_generated_real": "nats"}
 LABELS = {
@@ -110,14 +111,15 @@ def evaluate(
     limit: int | None = None,
     batch: int = 32,
     progress: bool = True,
+    guide: bool = False,
 ) -> Record:
     """Generate one motion for every hand of ``split`` and return the run record of what was measured.
 
     ``run`` is a run folder, an exported folder or a denoiser; ``seed`` one seed or several (then every metric is a mean
     with the standard deviation over seeds as its spread); ``steps`` replaces the config's number of DDIM steps;
-    ``limit`` at most so many samples, spread evenly over the split. With ``out`` the record is also written there, in
-    one piece. The same seeds on the same kind of machine give the same numbers. Raises :class:`CheckpointError`, or
-    :class:`StoreError` for a split without a hand in it.
+    ``limit`` at most so many samples, spread evenly over the split; ``guide`` samples under :mod:`hoi_lib.guidance`.
+    With ``out`` the record is also written there, in one piece. The same seeds on the same kind of machine give the
+    same numbers. Raises :class:`CheckpointError`, or :class:`StoreError` for a split without a hand in it.
     """
     start = perf_counter()
     denoiser = run if isinstance(run, Denoiser) else load_denoiser(run)
@@ -128,7 +130,7 @@ def evaluate(
     found = {"truth/": [{k: v for k, v in judge.scores(judge.truth).items() if k in OF_TRUTH}]}
     for prefix, poses in mean_hands(store.subset("train"), samples).items():
         found[prefix] = [judge.scores(judge.measure(poses, COLUMNS[prefix]))]
-    made = (_generate(denoiser, samples, s, steps, batch, progress) for s in seeds)
+    made = (_generate(denoiser, samples, s, steps, batch, progress, store if guide else None) for s in seeds)
     found[""] = [judge.scores(judge.measure(poses, COLUMNS[""])) for poses in made]
     record = records.new(
         f"{Path(run).name if not isinstance(run, Denoiser) else 'denoiser'}, {split}",
@@ -140,6 +142,7 @@ def evaluate(
             "batch": batch,
             "limit": limit,
             "frames": MAX_FRAMES,
+            "guidance": asdict(Guidance()) if guide else None,
         },
         seeds=seeds,
         data={
@@ -178,9 +181,11 @@ def chosen_samples(
 def mean_hands(train: ClipStore, samples: Sequence[Sample]) -> dict[str, list[Tensor]]:
     """The two copy-the-mean-hand baselines as world poses (L, 99), one per sample, by their prefix.
 
-    A side that the training clips never show takes the other side's mean.
+    A side that the training clips never show takes the other side's mean; without training clips there is no baseline.
     """
     known = SampleSet(train, points=1)
+    if not len(known):
+        return {}
     total, count = torch.zeros(2, len(SIDES), POSE_DIM, dtype=torch.float64), torch.zeros(len(SIDES), 1)
     for i in range(len(known)):
         batch = collate([known[i]])
@@ -277,10 +282,7 @@ class Judge:
 def weights_hash(run: str | Path | Denoiser) -> str:
     """SHA-256 of the weights: of the file ``model.safetensors``, or of a denoiser's own tensors in order of name."""
     if not isinstance(run, Denoiser):
-        folder = Path(run)
-        return records.file_hash(
-            (folder / "denoiser" if (folder / "denoiser").is_dir() else folder) / "model.safetensors"
-        )
+        return records.file_hash(weights_file(run))
     digest = sha256()
     for name, tensor in sorted(run.state_dict().items()):
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -304,9 +306,15 @@ def format_table(record: Mapping[str, Any]) -> str:
 
 
 def _generate(
-    denoiser: Denoiser, samples: Sequence[Sample], seed: int, steps: int, batch: int, progress: bool
+    denoiser: Denoiser,
+    samples: Sequence[Sample],
+    seed: int,
+    steps: int,
+    batch: int,
+    progress: bool,
+    objects: ClipStore | None = None,
 ) -> list[Tensor]:
-    """One world pose (L, 99) per sample; clips of similar length share a batch."""
+    """One world pose (L, 99) per sample; clips of similar length share a batch; guided if there are ``objects``."""
     encoder = load_encoder(denoiser.config.encoder)
     by_length = sorted(range(len(samples)), key=lambda i: len(samples[i].pose))
     poses: dict[int, Tensor] = {}
@@ -316,7 +324,11 @@ def _generate(
         for number, start in enumerate(starts):
             chosen = by_length[start : start + batch]
             stacked = collate([samples[i] for i in chosen])
-            made = sample_batch(denoiser, stacked, encoder, steps, generator(seed, 2, number), lambda _: bar.update(1))
+            guide = None
+            if objects is not None:
+                guide = Guide(denoiser, stacked, [objects.object(samples[i].object_name) for i in chosen])
+            random, tick = generator(seed, 2, number), lambda _: bar.update(1)
+            made = sample_batch(denoiser, stacked, encoder, steps, random, tick, guide)
             poses |= {i: pose[: len(samples[i].pose)].cpu() for i, pose in zip(chosen, made, strict=True)}
     return [poses[i] for i in range(len(samples))]
 
