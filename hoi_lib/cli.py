@@ -192,9 +192,10 @@ def train(
 @click.option("--data", "folder", type=click.Path(path_type=Path), help="Data set; the embedded one by default.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
 @click.option("--seed", default=0, show_default=True)
+@click.option("--guide", is_flag=True, help="Let contact and penetration steer the sampling.")
 @click.option("--record", "path", type=click.Path(path_type=Path), help="Where to write the record; RUN by default.")
 @example("hoi evaluate runs/first --data data/laptop --split test")
-def evaluate(run: Path, folder: Path | None, split: str, seed: int, path: Path | None) -> None:
+def evaluate(run: Path, folder: Path | None, split: str, seed: int, guide: bool, path: Path | None) -> None:
     """Measure a trained run and write a record."""
     from hoi_lib import data as datasets
     from hoi_lib.evaluate import evaluate as measure
@@ -203,13 +204,20 @@ def evaluate(run: Path, folder: Path | None, split: str, seed: int, path: Path |
 
     load_denoiser(run)
     store = datasets.load(folder) if folder else datasets.default()
-    record = measure(run, store, split=split, seed=seed, out=path or run / f"evaluation_{split}.json")
+    out = path or run / f"evaluation_{split}{'_guided' if guide else ''}.json"
+    record = measure(run, store, split=split, seed=seed, out=out, guide=guide)
     click.echo(format_table(record))
 
 
 @app.command()
 @click.option("--text", required=True, help="What the hand shall do.")
-@click.option("--object", "mesh", type=click.Path(path_type=Path), required=True, help="Any mesh that trimesh reads.")
+@click.option(
+    "--object",
+    "source",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Any mesh that trimesh reads, or the name of a catalogue object, such as mug_medium.",
+)
 @click.option("--scale", type=float, help="Metres per unit of the mesh file; guessed when left out.")
 @click.option(
     "--trajectory",
@@ -220,20 +228,25 @@ def evaluate(run: Path, folder: Path | None, split: str, seed: int, path: Path |
 @click.option("--run", type=click.Path(path_type=Path), help="A trained run; the shipped checkpoint by default.")
 @click.option("--seed", default=0, show_default=True, help="Another seed, another motion.")
 @click.option("--steps", default=50, show_default=True, type=click.IntRange(1, 1000), help="DDIM steps.")
+@click.option(
+    "--guide/--no-guide",
+    default=None,
+    help="Let contact and penetration steer the sampling; unasked, for every object outside the catalogue.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the four results.")
 @example('hoi generate --text "Pour the bottle with right hand." --object mesh.obj --out result')
-def generate(text, mesh, scale, trajectory, hand, run, seed, steps, out) -> None:
+def generate(text, source, scale, trajectory, hand, run, seed, steps, guide, out) -> None:
     """Generate a hand motion for a sentence and a mesh: motion.npz, .glb, .html and .gif."""
     from hoi_lib import generate as generation
-    from hoi_lib.objects import ObjectModel
     from hoi_lib.text import parse
 
     parse(text)
     folder = generation.output_folder(out)
-    model = ObjectModel.from_mesh(mesh, scale=scale)
+    model = generation.object_for(source, scale)
     path = generation.read_trajectory(trajectory) if trajectory else None
-    with progress(steps, "sampling") as bar:
-        clip, notes = generation.generate(text, model, path, hand, run, seed, steps, lambda step: bar.update(1))
+    guided = generation.is_guided(model, guide)
+    with progress(2 * steps if guided else steps, "sampling") as bar:
+        clip, notes = generation.generate(text, model, path, hand, run, seed, steps, lambda _: bar.update(1), guided)
     for note in [*model.notes, *notes]:
         click.echo(f"note: {note}")
     for name, seconds in generation.write_results(clip, model, folder):

@@ -22,10 +22,11 @@ from hoi_lib import viewer
 from hoi_lib.data.choreography import SCRIPTS, SECONDS, Stage
 from hoi_lib.diffusion import Step
 from hoi_lib.encoders import load_encoder
-from hoi_lib.errors import OutputError, TrajectoryError
+from hoi_lib.errors import ConfigError, OutputError, TrajectoryError
+from hoi_lib.guidance import Guide
 from hoi_lib.hand import load_hand
 from hoi_lib.motion import FPS, SIDES, Batch, MotionClip, ObjectTrack, Sample, collate, hand_track, pack_object
-from hoi_lib.objects import ObjectModel
+from hoi_lib.objects import ObjectModel, catalogue, load_object
 from hoi_lib.rotations import is_rotation, rot6d_to_matrix
 from hoi_lib.sampling import load_denoiser, sample_batch
 
@@ -149,6 +150,26 @@ def sample_for(text: str, side: str, model: ObjectModel, path: Trajectory, point
     )
 
 
+def object_for(source: str | Path, scale: float | int | str | None = None) -> ObjectModel:
+    """The object of a mesh file or, where there is no such file, the one of this name in the catalogue.
+
+    ``scale`` is metres per unit of the file. Raises :class:`MeshError` for a file that holds no usable mesh and
+    :class:`ConfigError` for a scale beside a catalogue name.
+    """
+    if str(source) not in catalogue() or Path(source).exists():
+        return ObjectModel.from_mesh(source, scale=scale)
+    if scale is not None:
+        raise ConfigError(f"{source}: a catalogue object has a size of its own.", "Leave --scale out.")
+    return load_object(str(source))
+
+
+def is_guided(model: ObjectModel, guide: bool | None = None) -> bool:
+    """Whether sampling is guided: as asked for, and unasked for every object that models are not trained on."""
+    if guide is None:
+        return not (model.name in catalogue() and model is load_object(model.name))
+    return guide
+
+
 def generate(
     text: str,
     model: ObjectModel,
@@ -156,13 +177,15 @@ def generate(
     hands: str | None = None,
     run: str | Path | None = None,
     seed: int = 0,
-    steps: int = 50,
+    steps: int | None = None,
     callback: Callable[[Step], None] | None = None,
+    guide: bool | None = None,
 ) -> tuple[MotionClip, list[str]]:
     """Generate the hand motion that ``text`` asks for on ``model``; returns the clip and notes for the user.
 
     ``hands`` ("left", "right", "both") overrides what the sentence says; a sentence without hands gets the right one.
-    ``run`` is a trained run or an exported checkpoint, the shipped one by default.
+    ``run`` is a trained run or an exported checkpoint, the shipped one by default. Under ``guide`` (None: see
+    :func:`is_guided`) the same noise is sampled a second time, guided, and a note says what that changed and cost.
     """
     parsed, notes = language.parse(text), []
     if parsed.verb is None:
@@ -172,9 +195,30 @@ def generate(
     path = checked(path or path_for(parsed.verb, model, sides[-1], seed))
     denoiser = load_denoiser(run)
     batch = collate([sample_for(text, side, model, path, denoiser.config.points) for side in sides])
-    generator = torch.Generator().manual_seed(seed)
-    poses = sample_batch(denoiser, batch, load_encoder(denoiser.config.encoder), steps, generator, callback)
-    return clip_of(text, parsed.verb or "", sides, poses, batch, model), notes
+    encoder = load_encoder(denoiser.config.encoder)
+
+    def draw(guidance: Guide | None = None) -> MotionClip:
+        generator = torch.Generator().manual_seed(seed)
+        poses = sample_batch(denoiser, batch, encoder, steps, generator, callback, guidance)
+        return clip_of(text, parsed.verb or "", sides, poses, batch, model)
+
+    clip = draw()
+    if is_guided(model, guide):
+        start, plain = time.perf_counter(), clip
+        clip = draw(Guide(denoiser, batch, [model] * len(sides)))
+        notes.append(gain(plain, clip, model, time.perf_counter() - start))
+    return clip, notes
+
+
+def gain(plain: MotionClip, guided: MotionClip, model: ObjectModel, seconds: float) -> str:
+    """One line: what guidance made of how often each hand touches and how deep it goes, and what it took."""
+    before, after = (contact_distance(clip, model) for clip in (plain, guided))
+    changes = [
+        f"{side} hand touches in {_touching(before[side]):.0%} → {_touching(after[side]):.0%} of the frames, "
+        f"deepest {_deepest(before[side]):.0f} → {_deepest(after[side]):.0f} mm"
+        for side in before
+    ]
+    return f"guided by contact and penetration: {'; '.join(changes)}; {seconds:.1f} s more"
 
 
 def clip_of(
@@ -206,6 +250,16 @@ def _surface_gap(side: str, track, path: ObjectTrack, model: ObjectModel) -> np.
     vertices = hand.from_matrices(*(torch.as_tensor(a) for a in (track.rotations, track.transl, track.betas))).vertices
     local = (vertices.numpy() - path.transl[:, None]) @ path.rotation
     return np.asarray(model.signed_distance(local, path.angle)).min(-1)
+
+
+def _touching(gap: np.ndarray) -> float:
+    """Share of the frames in which a hand with these gaps (L,) in metres touches or is inside."""
+    return float((gap < CONTACT).mean())
+
+
+def _deepest(gap: np.ndarray) -> float:
+    """How far the deepest vertex ever lies inside, millimetres; 0 for a hand that stays outside."""
+    return max(-1e3 * float(gap.min()), 0.0)
 
 
 def output_folder(path: str | Path) -> Path:
@@ -244,7 +298,6 @@ def summary(clip: MotionClip, model: ObjectModel) -> str:
         touching = gap < CONTACT
         wrist = clip.hands[side].transl + load_hand(side).rest_wrist(torch.zeros(10)).numpy()
         away = np.linalg.norm(wrist - clip.object.transl, axis=-1)
-        depth = -min(gap.min(), 0) * 1e3
-        line = f"{side} hand: touches in {touching.mean():.0%} of {clip.frames} frames, deepest {depth:.0f} mm"
+        line = f"{side} hand: touches in {_touching(gap):.0%} of {clip.frames} frames, deepest {_deepest(gap):.0f} mm"
         lines.append(line + (f", wrist {away[touching].mean() * 100:.0f} cm from the object" if touching.any() else ""))
     return "\n".join(lines)

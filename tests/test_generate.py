@@ -3,20 +3,25 @@
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
-from hoi_lib.errors import CheckpointError, OutputError, TrajectoryError
+from hoi_lib import cli
+from hoi_lib import generate as generation
+from hoi_lib.errors import CheckpointError, ConfigError, MeshError, OutputError, TrajectoryError
 from hoi_lib.generate import (
     MIN_FRAMES,
     Trajectory,
     contact_distance,
     generate,
+    is_guided,
     load_denoiser,
+    object_for,
     output_folder,
     path_for,
     read_trajectory,
 )
 from hoi_lib.motion import FPS
-from hoi_lib.objects import load_object
+from hoi_lib.objects import HELD_OUT_SEEDS, ObjectModel, load_object, random_shape
 from hoi_lib.rotations import axis_angle_to_matrix, is_rotation, matrix_to_rot6d
 from hoi_lib.text import VERBS
 
@@ -131,3 +136,77 @@ def test_an_output_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError):
         output_folder(tmp_path / "file")
+
+
+# --- guidance ---
+
+
+@pytest.fixture
+def mug_of_a_user():
+    """A mug whose name is in the catalogue and whose shape is not."""
+    mug = load_object("mug_medium")
+    return ObjectModel("mug_medium", "mug", 1.1 * mug.vertices, mug.faces, mug.part)
+
+
+def test_only_objects_outside_the_catalogue_are_guided_unasked(mug_of_a_user):
+    assert not is_guided(load_object("mug_medium"))
+    assert is_guided(mug_of_a_user) and is_guided(random_shape(HELD_OUT_SEEDS[0]))
+    assert is_guided(load_object("mug_medium"), True) and not is_guided(mug_of_a_user, False)
+
+
+def test_guidance_samples_the_same_noise_again_and_says_what_it_changed():
+    model = random_shape(HELD_OUT_SEEDS[4])
+    path, drawn = short(path_for("lift", model), 30), []
+    plain, silent = generate("Lift it with right hand.", model, path, steps=6, guide=False)
+    guided, notes = generate("Lift it with right hand.", model, path, steps=6, callback=drawn.append)
+    assert (
+        not silent
+        and len(drawn) == 12
+        and all(torch.equal(a.x, b.x) for a, b in zip(drawn[:1], drawn[6:7], strict=True))
+    )
+    gaps = [contact_distance(clip, model)["right"] for clip in (plain, guided)]
+    assert not np.array_equal(*gaps)
+    touches, deepest = ([f"{value(gap):{form}}" for gap in gaps] for value, form in WORDS)
+    assert f"right hand touches in {touches[0]} → {touches[1]} of the frames" in notes[0]
+    assert f"deepest {deepest[0]} → {deepest[1]} mm" in notes[0] and "s more" in notes[0]
+
+
+WORDS = ((generation._touching, ".0%"), (generation._deepest, ".0f"))
+
+
+def test_an_object_is_a_mesh_or_a_name_of_the_catalogue(tmp_path):
+    assert object_for("bowl_small") is load_object("bowl_small")
+    with pytest.raises(ConfigError, match="size of its own"):
+        object_for("bowl_small", scale=2.0)
+    with pytest.raises(MeshError):
+        object_for(tmp_path / "bowl_small")
+    mesh = tmp_path / "ball.obj"
+    ball = load_object("ball_medium")
+    mesh.write_text("".join(f"v {x} {y} {z}\n" for x, y, z in ball.vertices)
+                    + "".join(f"f {a} {b} {c}\n" for a, b, c in ball.faces + 1))  # fmt: skip
+    assert object_for(mesh, scale=1.0).name == "ball" and is_guided(object_for(mesh, scale=1.0))
+
+
+@pytest.mark.parametrize(("flag", "guided"), [((), False), (("--guide",), True), (("--no-guide",), False)])
+def test_the_flag_reaches_the_sampler(tmp_path, monkeypatch, flag, guided):
+    asked = []
+
+    def stand_in(text, model, path, hand, run, seed, steps, callback, guide):
+        asked.append(guide)
+        raise ConfigError("far enough")
+
+    monkeypatch.setattr(generation, "generate", stand_in)
+    line = ["generate", "--text", "Lift it.", "--object", "mug_medium", "--out", str(tmp_path / "out"), *flag]
+    result = CliRunner().invoke(cli.app, line)
+    assert isinstance(result.exception, ConfigError) and asked == [guided]
+
+
+def test_a_guide_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
+    def broken(*arguments):
+        raise ConfigError("no guide today")
+
+    monkeypatch.setattr(generation, "Guide", broken)
+    out = tmp_path / "out"
+    line = ["generate", "--text", "Lift it.", "--object", "ball_small", "--guide", "--steps", "1", "--out", str(out)]
+    result = CliRunner().invoke(cli.app, line)
+    assert isinstance(result.exception, ConfigError) and list(out.iterdir()) == []
