@@ -13,7 +13,7 @@ BIN := $(abspath $(VENV))/bin
 STAMP := $(VENV)/.hoi-setup
 NOTEBOOKS := $(sort $(wildcard book/*/*.ipynb))
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lint serve clean
+.PHONY: help setup book test lint mutations serve clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -34,6 +34,9 @@ test: $(STAMP) ## lint, unit tests, and every notebook executed cell by cell
 
 lint: $(STAMP) ## ruff and the book's own rules
 	$(BIN)/python scripts/lint.py
+
+mutations: $(STAMP) ## plant classic bugs one by one: each has to turn a test red
+	JOBS=$(JOBS) $(BIN)/python scripts/mutations.py
 
 serve: ## the built book at http://localhost:8000
 	@test -f _build/html/index.html || $(MAKE) book
