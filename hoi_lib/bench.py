@@ -143,7 +143,9 @@ def _time(ms: float) -> str:
 
 
 def _row(figure: Figure) -> tuple[str, ...]:
-    value = "" if figure.value is None else f"{figure.value:.3g} {figure.unit}".replace(" ×", "×")
+    value = ""
+    if figure.value is not None:
+        value = f"{figure.value:.{4 if figure.value >= 100 else 3}g} {figure.unit}".replace(" ×", "×")
     spread = "" if figure.spread is None else f"± {figure.spread:.2g} (n {figure.n})"
     bar = "" if figure.bar is None else str(figure.bar)
     return figure.what, value, spread, bar, figure.verdict, figure.note
