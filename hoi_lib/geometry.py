@@ -22,7 +22,8 @@ from torch import Tensor
 BLOCK_BYTES = 64 * 2**20  # most that the squared distances of one block may take
 CACHE_BYTES = 2**20  # what a block takes on the CPU, where one that fits the cache is twice as fast
 FUSED_PAIRS = 2**30  # pairs in one fused kernel on CUDA, which stores none of them
-GROUP = 32  # points that the first look of nearest_pair tells not apart
+PAIR_BYTES = 4 * 2**20  # what a block of nearest_pair takes on the CPU: its products like larger ones
+GROUP = 32  # points that the first look of nearest_pair does not tell apart
 
 
 @torch.no_grad()
@@ -97,7 +98,7 @@ def nearest_pair(
     batch = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     flat_a, flat_b = (x.expand(*batch, *x.shape[-2:]).reshape(batch.numel(), *x.shape[-2:]) for x in (a, b))
     to_b, to_a = (torch.empty(batch.numel(), k, dtype=torch.long) for k in (n, m))
-    step = max(1, CACHE_BYTES // (n * m * a.element_size()))
+    step = max(1, PAIR_BYTES // (n * m * a.element_size()))
     for i in range(0, batch.numel(), step):
         to_b[i : i + step], to_a[i : i + step] = _pair_block(flat_a[i : i + step], flat_b[i : i + step])
     return to_b.reshape(*batch, n), to_a.reshape(*batch, m)
@@ -108,7 +109,7 @@ def _pair_block(a: Float[Tensor, "B N 3"], b: Float[Tensor, "B M 3"]) -> tuple[I
     n, m = a.shape[1], b.shape[1]
     a, b = (torch.cat([x, x[:, -1:].expand(-1, -x.shape[1] % GROUP, -1)], 1) for x in (a, b))  # whole groups
     left, right = _factors(a, b)
-    rows = GROUP * max(1, CACHE_BYTES // (GROUP * b.shape[1] * a.element_size()))
+    rows = GROUP * max(1, PAIR_BYTES // (GROUP * b.shape[1] * a.element_size()))
     group_b, lowest_a = [], []
     for i in range(0, a.shape[1], rows):
         square = left[:, i : i + rows] @ right
@@ -135,8 +136,8 @@ def _within(
     batch, groups = len(target), target.shape[1] // GROUP
     table = target.unflatten(1, (groups, GROUP)).transpose(2, 3).reshape(batch * groups, 3 * GROUP)
     rows = group + groups * torch.arange(batch)[:, None]
-    gap = table.index_select(0, rows.flatten()).view(*group.shape, 3, GROUP) - query[..., None]
-    return GROUP * group + gap.square().sum(2).argmin(-1)
+    square = table.index_select(0, rows.flatten()).view(*group.shape, 3, GROUP).sub_(query[..., None]).square_()
+    return GROUP * group + square[:, :, 0].add_(square[:, :, 1]).add_(square[:, :, 2]).argmin(-1)
 
 
 def take(points: Float[Tensor, "*#batch N 3"], index: Int[Tensor, "*batch K"]) -> Float[Tensor, "*batch K 3"]:

@@ -109,7 +109,7 @@ def test_a_pair_of_clouds_is_searched_both_ways_as_one_at_a_time(shape, dtype):
 def test_the_block_size_changes_nothing_in_either_direction(monkeypatch, cache):
     a, b = clouds(5, 130, 70)
     expected = nearest_pair(a, b)
-    monkeypatch.setattr(geometry, "CACHE_BYTES", cache)
+    monkeypatch.setattr(geometry, "PAIR_BYTES", cache)
     assert all(torch.equal(x, y) for x, y in zip(nearest_pair(a, b), expected, strict=True))
 
 
