@@ -301,6 +301,29 @@ BUGS: tuple[Bug, ...] = (
         ("tests/test_losses.py",),
         "Millimetres are small numbers: without their weights the geometric terms vanish beside the first.",
     ),
+    # --- guided sampling ---
+    Bug(
+        "guidance uphill",
+        "hoi_lib/guidance.py",
+        "step = KEPT * step - self.pace * slope",
+        "step = KEPT * step + self.pace * slope",
+        ("tests/test_guidance.py::test_a_hand_beside_the_ball_touches_it",),
+        "The hand flees from what it should hold, and only the sign of a number says so.",
+    ),
+    Bug(
+        "guide asked and not followed",
+        "hoi_lib/diffusion.py",
+        """            x0 = guide(x0, t)
+        if callback:
+            callback(Step(t, x, x0))
+        a, b, sigma""",
+        """            guide(x0, t)
+        if callback:
+            callback(Step(t, x, x0))
+        a, b, sigma""",
+        ("tests/test_diffusion.py",),
+        "It costs its time at every step and changes nothing.",
+    ),
     # --- training ---
     Bug(
         "running average not saved",
