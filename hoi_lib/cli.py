@@ -184,7 +184,8 @@ def train(
     config = config_for(preset, size, dict(_setting(s) for s in settings), ablation)
     store = datasets.load(folder) if folder else datasets.default(profile)
     record = run(config, store, out, resume=resume)
-    click.echo(f"trained in {record['wall_time_s'] / 60:.1f} minutes: {out}")
+    if os.environ.get("RANK", "0") == "0":  # one line, however many processes
+        click.echo(f"trained in {record['wall_time_s'] / 60:.1f} minutes: {out}")
 
 
 @app.command()
