@@ -126,7 +126,7 @@ def config_for(
         vertices=profile.vertices,
         loss_points=profile.loss_points,
         stride=profile.stride,
-        weights={"edge": 0.1} if preset == "release" and profile.vertices == 778 else {},
+        weights={"edge": 2.0} if preset == "release" and profile.vertices == 778 else {},
         evaluation=profile.evaluation_clips or 64,
     )
     return with_settings(config, settings or {})
