@@ -1,7 +1,5 @@
 """Every row of the paper's ablation tables trains and is measured, and so does every reading of the paper."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from tiny_store import tiny_store, use_word_hashes
@@ -9,7 +7,8 @@ from tiny_store import tiny_store, use_word_hashes
 from hoi_lib.denoiser import ROWS, ablated, paper, recommended, release
 from hoi_lib.diffusion import SCHEDULES, Schedule
 from hoi_lib.evaluate import evaluate
-from hoi_lib.train import TrainConfig, train
+from hoi_lib.profiles import PROFILES
+from hoi_lib.train import TrainConfig, config_for, train
 
 READINGS = {"paper": paper, "release": release, "recommended": recommended}
 RUNS = [("paper", row) for row in ROWS] + [(reading, None) for reading in READINGS]
@@ -59,7 +58,9 @@ def test_every_row_trains_ten_steps_and_is_measured(store, tmp_path, row, readin
         assert 0.8 * terms < balance < max(3, len(network.experts)) * terms
 
 
-def test_a_profile_thins_and_the_paper_does_not():
-    full = config_of(paper(16, 2, 2))
-    assert replace(full, stride=1).stride == 1 and TrainConfig(paper()).vertices == 778
-    assert TrainConfig(paper()).loss_points == 1024 and TrainConfig(paper()).stride == 1
+def test_only_small_profiles_thin_what_the_losses_see():
+    seen = {name: (p.vertices, p.loss_points, p.stride) for name, p in PROFILES.items()}
+    assert seen["full"] == (778, 1024, 1) == (TrainConfig(paper()).vertices, 1024, TrainConfig(paper()).stride)
+    for name in ("smoke", "laptop"):
+        config = config_for("paper", PROFILES[name])
+        assert (config.vertices, config.loss_points, config.stride) == seen[name] != seen["full"]
