@@ -40,6 +40,18 @@ VERBS: dict[str, Forms] = {
     "hand over": Forms("hand over", "handing over", "hands over", "handed over"),
 }
 
+# what recorded sets have people do beside that; the forms follow from :func:`forms`
+FURTHER_VERBS = (
+    "cut", "operate", "point", "sprinkle", "type", "browse", "brush", "call", "chop", "clean", "cook", "drink", "eat",
+    "fly", "peel", "play", "see", "set", "stamp", "staple", "switch on", "take picture", "toast", "use", "wear",
+    "take out", "put in", "apply", "read", "spray",
+)  # fmt: skip
+PARTICIPLES = {
+    "cut": "cut", "shake": "shaken", "put": "put", "take": "taken", "drink": "drunk", "eat": "eaten", "fly": "flown",
+    "see": "seen", "set": "set", "read": "read", "wear": "worn", "hold": "held", "give": "given", "write": "written",
+    "throw": "thrown", "spin": "spun", "swing": "swung", "catch": "caught", "break": "broken", "hit": "hit",
+}  # fmt: skip
+
 # words a user may choose for a verb of the vocabulary; longer phrases are tried first
 SYNONYMS = {
     "pick up": "lift", "raise": "lift", "take": "grasp", "grab": "grasp", "hold": "grasp", "grip": "grasp",
@@ -79,6 +91,32 @@ class Parsed:
     verb: str | None
     object: str | None
     hands: str | None
+
+
+def forms(verb: str) -> Forms:
+    """The word forms of any verb: those of :data:`VERBS`, else by the rules of English spelling.
+
+    What follows the first word is carried along: "switch on" gives "switching on". A verb that names its own object
+    has a passive of its own.
+
+    >>> forms("take out").gerund, forms("grab").participle
+    ('taking out', 'grabbed')
+    """
+    if verb in VERBS:
+        return VERBS[verb]
+    head, *tail = verb.split(" ")
+    rest = "".join(f" {word}" for word in tail)
+    stem = head + head[-1] if re.fullmatch(r"[^aeiou]*[aeiou][^aeiouwxy]", head) else head
+    gerund = f"{stem[:-1] if re.search('[^eoy]e$', stem) else stem}ing{rest}"
+    third = f"{_with_ies(head)}{'es' if re.search('(s|x|z|ch|sh|o)$', head) else 's'}{rest}"
+    regular = f"{_with_ies(stem).removesuffix('e')}ed"
+    participle = "used to take picture" if verb == "take picture" else PARTICIPLES.get(head, regular) + rest
+    return Forms(verb, gerund, third, participle)
+
+
+def _with_ies(word: str) -> str:
+    """The stem to which -s and -d are added: a y after a consonant becomes ie."""
+    return re.sub("([^aeiou])y$", r"\1ie", word)
 
 
 def captions(verb: str, category: str, hands: str) -> Captions:
