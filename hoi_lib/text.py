@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from hoi_lib.errors import TextError
 
@@ -159,6 +160,7 @@ def parse(text: str) -> Parsed:
     return Parsed((acting or found or [None])[0], (nouns or [None])[0], _hands(words))
 
 
+@cache
 def _verb_phrases() -> dict[str, str]:
     phrases = dict(SYNONYMS)
     for verb, forms in VERBS.items():

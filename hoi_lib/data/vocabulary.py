@@ -129,8 +129,8 @@ VOCABULARIES: dict[str, Vocabulary] = {
 def caption_forms(set_name: str, verb: str, word: str, hands: str, slips: bool = False) -> Captions:
     """The four published forms of a caption: imperative, gerund, active, passive.
 
-    ``verb`` is the verb after renaming, ``word`` the object's word, ``hands`` "left", "right" or "both". A set or a
-    verb that :data:`VOCABULARIES` does not list is written by the same rules. Raises :class:`TextError` for other hands.
+    ``verb`` is the verb after renaming, ``word`` the object's word, ``hands`` "left", "right" or "both", else
+    :class:`TextError`. A set or a verb that :data:`VOCABULARIES` does not list is written by the same rules.
 
     >>> caption_forms("h2o", "take out", "cocoa", "right").active
     'Right hand takes out cocoa.'
