@@ -32,6 +32,10 @@ class StoreError(HoiError):
     """A data folder is missing, incomplete or damaged."""
 
 
+class RawDataError(HoiError):
+    """A file of a downloaded data set that is missing, damaged, or not what the format of its set says."""
+
+
 class CheckpointError(HoiError):
     """A checkpoint is missing, damaged, or does not fit the model."""
 

@@ -5,7 +5,7 @@ The rule is the one of Text2HOI on ARCTIC: whole subjects are held out, so objec
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from hoi_lib.errors import ConfigError
 
@@ -17,15 +17,18 @@ SPLITS = {
 SUBJECTS = tuple(sorted(s for subjects in SPLITS.values() for s in subjects))
 
 
-def subjects_of(split: str) -> tuple[str, ...]:
-    """Subjects of ``"train"``, ``"val"`` or ``"test"``; raises :class:`ConfigError` for any other name."""
+def subjects_of(split: str, splits: Mapping[str, Iterable[str]] = SPLITS) -> tuple[str, ...]:
+    """Subjects of ``"train"``, ``"val"`` or ``"test"``, none where ``splits`` has an empty one.
+
+    ``splits`` are those of the synthetic set unless given. Raises :class:`ConfigError` for any other name.
+    """
     if split not in SPLITS:
         raise ConfigError(
             f"no split is called {split!r}: expected {', '.join(SPLITS)}.",
             "Splits are made by subject.",
             "chapter 4, “Splits”",
         )
-    return SPLITS[split]
+    return tuple(splits.get(split, ()))
 
 
 def split_of(subject: str) -> str:

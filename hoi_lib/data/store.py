@@ -13,16 +13,20 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hoi_lib.data.splits import subjects_of
+from hoi_lib.data.columns import Column
+from hoi_lib.data.splits import SPLITS, subjects_of
 from hoi_lib.errors import OutputError, StoreError
 from hoi_lib.motion import (
+    OBJECT_DIM,
+    POSE_DIM,
     SIDES,
     ClipLabels,
     HandTrack,
@@ -97,9 +101,15 @@ class ClipStore(Sequence[MotionClip]):
             self._objects[name] = ObjectModel.load(self.folder / self._manifest["objects"][name])
         return self._objects[name]
 
+    @property
+    def splits(self) -> dict[str, tuple[str, ...]]:
+        """Subjects of "train", "val" and "test": those of the manifest, else those of the synthetic set."""
+        stated = self._manifest.get("splits", SPLITS)
+        return {split: tuple(stated.get(split, ())) for split in SPLITS}
+
     def subset(self, split: str) -> ClipStore:
-        """The clips of ``"train"``, ``"val"`` or ``"test"``, chosen by subject."""
-        members = subjects_of(split)
+        """The clips of ``"train"``, ``"val"`` or ``"test"``, chosen by subject; none where :attr:`splits` has none."""
+        members = subjects_of(split, self.splits)
         return self.where(lambda row: row["subject"] in members)
 
     def where(self, keep: Callable[[dict], bool]) -> ClipStore:
@@ -201,12 +211,15 @@ def write(
     profile: str,
     seed: int,
     extra: dict | None = None,
+    splits: Mapping[str, Iterable[str]] | None = None,
 ) -> ClipStore:
     """Write ``clips`` as a store and open it.
 
-    ``objects`` gives the model of each object name; ``extra`` is kept in the manifest (subjects, versions). Everything
-    is written to a folder beside ``folder`` that takes its name at the end, so a store is whole or not there. An older
-    store of that name is replaced; any other folder with content, a full disk or a read-only place raises
+    Clips are taken one after the other and their frames go straight to disk, so ``clips`` may be a generator over
+    more than fits into memory. ``objects`` gives the model of each object name; ``extra`` is kept in the manifest
+    (subjects, versions), and so are ``splits`` where they are not those of the synthetic set. Everything is written
+    to a folder beside ``folder`` that takes its name at the end, so a store is whole or not there. An older store of
+    that name is replaced; any other folder with content, a full disk or a read-only place raises
     :class:`OutputError`.
     """
     folder = Path(folder)
@@ -216,6 +229,8 @@ def write(
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         manifest = {"schema": SCHEMA, "source": source, "profile": profile, "seed": seed, **(extra or {})}
+        if splits is not None:
+            manifest["splits"] = {split: list(splits.get(split, ())) for split in SPLITS}
         manifest |= _write_arrays(partial, clips)
         manifest["objects"] = _write_objects(partial, manifest["clips"], objects)
         manifest["files"] = _list_files(partial)
@@ -246,44 +261,54 @@ def prepare(folder: str | os.PathLike) -> None:
         ) from error
 
 
+_COLUMNS: dict[str, tuple[int | None, type]] = {
+    "object_pose": (OBJECT_DIM, np.float32),
+    "phase": (None, np.uint8),
+    "hand_pose": (POSE_DIM, np.float32),
+    "hand_valid": (None, bool),
+    "hand_contact": (None, bool),
+    "hand_betas": (10, np.float32),
+}
+
+
 def _write_arrays(folder: Path, clips: Iterable[MotionClip]) -> dict:
-    """Write the frame arrays; return the clip table under ``clips``."""
-    columns: dict[str, list[NDArray]] = {name: [] for name in ARRAYS}
-    table, frame, hand_frame = [], 0, 0
-    for clip in clips:
-        row = {
-            "name": clip.name,
-            "subject": clip.subject,
-            "verb": clip.verb,
-            "object": clip.object.name,
-            "category": clip.object.category,
-            "hinged": clip.object.angle is not None,
-            "caption": clip.caption,
-            "fps": clip.fps,
-            "start": frame,
-            "frames": clip.frames,
-            "hands": {},
-        }
-        columns["object_pose"].append(_object_numbers(clip.object))
-        columns["phase"].append(np.zeros(clip.frames, np.uint8) if clip.labels is None else clip.labels.phase)
-        for side in (s for s in SIDES if s in clip.hands):
-            track = clip.hands[side]
-            row["hands"][side] = {"start": hand_frame, "index": len(columns["hand_betas"])} | _hand_labels(clip, side)
-            columns["hand_pose"].append(_hand_numbers(track))
-            columns["hand_valid"].append(track.valid)
-            columns["hand_contact"].append(
-                np.zeros(clip.frames, bool) if not clip.labels else clip.labels.contact[side]
-            )
-            columns["hand_betas"].append(track.betas[None])
-            hand_frame += clip.frames
-        frame += clip.frames
-        table.append(row)
+    """Write the frame arrays, clip by clip; return the clip table under ``clips``."""
+    table = []
+    with ExitStack() as stack:
+        columns = {name: stack.enter_context(Column(folder / f"{name}.npy", *kind)) for name, kind in _COLUMNS.items()}
+        for clip in clips:
+            table.append(_write_clip(columns, clip))
     if not table:
         raise StoreError("no clip to write: a data set needs at least one.")
-    kinds = {"phase": np.uint8, "hand_valid": bool, "hand_contact": bool}
-    for name, parts in columns.items():
-        np.save(folder / f"{name}.npy", np.concatenate(parts).astype(kinds.get(name, np.float32), copy=False))
     return {"clips": table}
+
+
+def _write_clip(columns: dict[str, Column], clip: MotionClip) -> dict:
+    """Append the frames of one clip; return its row of the table."""
+    row = {
+        "name": clip.name,
+        "subject": clip.subject,
+        "verb": clip.verb,
+        "object": clip.object.name,
+        "category": clip.object.category,
+        "hinged": clip.object.angle is not None,
+        "caption": clip.caption,
+        "fps": clip.fps,
+        "start": columns["object_pose"].rows,
+        "frames": clip.frames,
+        "hands": {},
+    }
+    columns["object_pose"].append(_object_numbers(clip.object))
+    columns["phase"].append(np.zeros(clip.frames, np.uint8) if clip.labels is None else clip.labels.phase)
+    for side in (s for s in SIDES if s in clip.hands):
+        track = clip.hands[side]
+        place = {"start": columns["hand_pose"].rows, "index": columns["hand_betas"].rows}
+        row["hands"][side] = place | _hand_labels(clip, side)
+        columns["hand_pose"].append(_hand_numbers(track))
+        columns["hand_valid"].append(track.valid)
+        columns["hand_contact"].append(np.zeros(clip.frames, bool) if not clip.labels else clip.labels.contact[side])
+        columns["hand_betas"].append(track.betas[None])
+    return row
 
 
 def _object_numbers(track: ObjectTrack) -> NDArray:
