@@ -49,7 +49,7 @@ def parse(content: bytes) -> object:
 
 def _objects(pickled: bytes, shape: tuple) -> object:
     """What an object array holds: the thing itself where it is 0-d, else an array of things."""
-    array = _unpickle(pickled)
+    array = unpickle(pickled)
     if not isinstance(array, np.ndarray) or array.dtype.kind != "O" or array.shape != tuple(shape):
         raise Refused("its pickle is not the array that its header states")
     return array.item() if array.ndim == 0 else array
@@ -150,7 +150,7 @@ class _Unpickler(pickle.Unpickler):
             raise Refused(f"its pickle asks for {module}.{name}: refused, nothing was run") from None
 
 
-def _unpickle(content: bytes) -> object:
+def unpickle(content: bytes) -> object:
     """The value of a pickle that holds arrays, numbers, text and containers.
 
     Every instruction is looked at before the first is carried out, so that no stated length can ask for memory.

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from hoi_lib.data.numpyfile import Refused, parse
+from hoi_lib.data.numpyfile import Refused, parse, unpickle
 from hoi_lib.errors import ConfigError, RawDataError
 from hoi_lib.motion import MotionClip
 from hoi_lib.objects import ObjectModel
@@ -154,6 +154,17 @@ def load_npy(path: str | os.PathLike) -> np.ndarray | dict | list | str | int | 
         raise damaged(path, error) from error
     except DAMAGE as error:
         raise damaged(path, f"no readable numpy file ({_short(error)})") from error
+
+
+def load_pickle(path: str | os.PathLike) -> object:
+    """What a pickle holds that names nothing but arrays, numbers, text and containers; else :class:`RawDataError`."""
+    content = read_bytes(path)
+    try:
+        return unpickle(content)
+    except Refused as error:
+        raise damaged(path, error) from error
+    except DAMAGE as error:
+        raise damaged(path, f"no readable pickle ({_short(error)})") from error
 
 
 def load_npz(path: str | os.PathLike, keys: Iterable[str] | None = None) -> dict[str, object]:
