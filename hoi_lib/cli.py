@@ -13,28 +13,13 @@ import traceback
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from hoi_lib import __version__, profiles
+from hoi_lib.clitools import PROFILE, example, progress, setting, table
 from hoi_lib.errors import ConfigError, HoiError, OutputError
 
-EXAMPLE = "\b\nExample:\n  {}"
-PROFILE = click.option(
-    "--profile",
-    type=click.Choice(list(profiles.PROFILES)),
-    default=profiles.profile.name,
-    show_default=True,
-    help="Sizes of data, network and training.",
-)
-
-
-def example(line: str):
-    """Put an example below the help text of a command."""
-
-    def decorate(function):
-        function.__doc__ = f"{function.__doc__}\n\n    {EXAMPLE.format(line)}\n"
-        return function
-
-    return decorate
+RECORDED = ("arctic", "grab", "h2o", "text2hoi", "own")  # sets that are read from a download
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -56,25 +41,58 @@ def data() -> None:
 
 
 @data.command("build")
-@click.argument("name", type=click.Choice(["synthetic", "held-out"]))
+@click.argument("name", type=click.Choice(["synthetic", "held-out", *RECORDED]))
+@click.option("--raw", type=click.Path(path_type=Path), help="The downloaded folder, for a recorded set.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the new data set.")
+@click.option("--val", multiple=True, metavar="SUBJECT", help="Validate with this training subject; may be repeated.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the set's reader.")
 @PROFILE
 @click.option("--seed", default=0, show_default=True, help="Same seed, same bytes.")
 @click.option("--workers", default=None, type=click.IntRange(1), help="Processes; all cores by default.")
 @example("hoi data build synthetic --profile laptop --out data/laptop")
-def data_build(name: str, out: Path, profile: str, seed: int, workers: int | None) -> None:
+@example("hoi data build arctic --raw downloads/arctic --val s05 --out data/arctic")
+def data_build(
+    name: str,
+    raw: Path | None,
+    out: Path,
+    val: tuple[str, ...],
+    options: tuple[str, ...],
+    profile: str,
+    seed: int,
+    workers: int | None,
+) -> None:
     """Build the data set NAME into a folder.
 
     "synthetic" is the set that models learn from, in the size of the profile; "held-out" shows the twenty shapes that
-    it leaves out, in one size, all of them for the test.
+    it leaves out, in one size, all of them for the test. The others are read from --raw, the folder as downloaded
+    ("own": your own .npz files); a build that was stopped goes on where it was. What cannot be read is skipped and
+    named; the exit code is 0 when all was read, 1 when some was skipped, 2 when nothing was written.
     """
     from hoi_lib.data import held_out, synthetic
 
+    if name in RECORDED:
+        return _build_recorded(name, raw, out, val, options, workers)
+    if raw or val or options:
+        raise ConfigError(f"{name} is made, not read: it takes no --raw, --val or --option.")
     if name == "held-out":
         store = held_out.build(out, seed=seed, workers=workers, progress=True)
     else:
         store = synthetic.build(out, profiles.get(profile), seed=seed, workers=workers, progress=True)
     click.echo(f"{len(store)} clips in {out}, fingerprint {store.fingerprint[:16]}")
+
+
+def _build_recorded(name: str, raw: Path | None, out: Path, val, options, workers: int | None) -> None:
+    """Read a downloaded set; ends with exit code 1 where sequences were skipped."""
+    from hoi_lib.data import ingest
+
+    if raw is None:
+        raise ConfigError(f"{name} is read from its download.", f"Pass --raw with the {name} folder.")
+    settings = dict(setting(pair, "--option") for pair in options)
+    report = ingest.build(name, raw, out, workers=workers, options=settings, val=val)
+    click.echo(f"{report.clips} clips in {out}, fingerprint {report.store.fingerprint[:16]}")
+    if report.skipped:
+        _complain(f"{len(report.skipped)} of {report.sequences} sequences were skipped, the rest is written.")
+        click.get_current_context().exit(1)
 
 
 @data.command("check")
@@ -159,14 +177,28 @@ def refine(
 
 @app.command()
 @click.option("--data", "folder", type=click.Path(path_type=Path), help="Data set; the embedded one by default.")
-@click.option("--preset", default="recommended", show_default=True, help="recommended, paper, release or hollow.")
+@click.option(
+    "--preset",
+    default="recommended",
+    show_default=True,
+    help="A network: recommended, paper, release, hollow; or the paper's network and training on a real set: "
+    "paper_arctic, paper_grab, paper_h2o.",
+)
 @click.option("--ablation", metavar="ROW", help='Row of the paper\'s Tables 2 and 3, such as "w/o action router".')
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one setting; may be repeated.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change one setting, such as epochs=50, sampler=balanced or width=256; may be repeated.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Run folder.")
 @click.option("--resume", is_flag=True, help="Continue a run that was stopped.")
 @PROFILE
+@click.pass_context
 @example("hoi train --profile laptop --data data/laptop --set steps=2000 --out runs/first")
 def train(
+    context: click.Context,
     folder: Path | None,
     preset: str,
     ablation: str | None,
@@ -175,16 +207,28 @@ def train(
     resume: bool,
     profile: str,
 ) -> None:
-    """Train a denoiser and write its run record."""
+    """Train a denoiser and write its run record.
+
+    A preset of a real set brings its epochs, batch, optimiser and sampler, and is as large as the paper's network
+    unless --profile or HOI_PROFILE says otherwise.
+    """
     from hoi_lib import data as datasets
+    from hoi_lib.data.protocols import PROTOCOLS
     from hoi_lib.train import config_for
     from hoi_lib.train import train as run
 
-    size = profiles.get(profile)
-    config = config_for(preset, size, dict(_setting(s) for s in settings), ablation)
+    if preset in PROTOCOLS:
+        if folder is None:
+            raise ConfigError(f"the preset {preset} is for a real set.", "Pass --data with the folder of its build.")
+        if context.get_parameter_source("profile") is ParameterSource.DEFAULT and "HOI_PROFILE" not in os.environ:
+            profile = "full"
+    config = config_for(preset, profiles.get(profile), dict(setting(s) for s in settings), ablation)
     store = datasets.load(folder) if folder else datasets.default(profile)
+    first = os.environ.get("RANK", "0") == "0"  # say it once, however many processes
+    if first and not store.subset("val"):
+        click.echo(f"note: {folder} holds no validation subject: no validation losses.")
     record = run(config, store, out, resume=resume)
-    if os.environ.get("RANK", "0") == "0":  # one line, however many processes
+    if first:
         click.echo(f"trained in {record['wall_time_s'] / 60:.1f} minutes: {out}")
 
 
@@ -194,10 +238,19 @@ def train(
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--guide", is_flag=True, help="Let contact and penetration steer the sampling.")
+@click.option(
+    "--windows",
+    type=click.Choice(["first", "tiled"]),
+    default="first",
+    show_default=True,
+    help="Of a clip over 150 frames: its first 150, or all windows of 150 side by side.",
+)
 @click.option("--record", "path", type=click.Path(path_type=Path), help="Where to write the record; RUN by default.")
 @example("hoi evaluate runs/first --data data/laptop --split test")
-def evaluate(run: Path, folder: Path | None, split: str, seed: int, guide: bool, path: Path | None) -> None:
-    """Measure a trained run and write a record."""
+def evaluate(
+    run: Path, folder: Path | None, split: str, seed: int, guide: bool, windows: str, path: Path | None
+) -> None:
+    """Measure a trained run on fixed windows and write a record."""
     from hoi_lib import data as datasets
     from hoi_lib.evaluate import evaluate as measure
     from hoi_lib.evaluate import format_table
@@ -205,8 +258,9 @@ def evaluate(run: Path, folder: Path | None, split: str, seed: int, guide: bool,
 
     load_denoiser(run)
     store = datasets.load(folder) if folder else datasets.default()
-    out = path or run / f"evaluation_{split}{'_guided' if guide else ''}.json"
-    record = measure(run, store, split=split, seed=seed, out=out, guide=guide)
+    kind = ("_guided" if guide else "") + ("_tiled" if windows == "tiled" else "")
+    out = path or run / f"evaluation_{split}{kind}.json"
+    record = measure(run, store, split=split, seed=seed, out=out, guide=guide, windows=windows)
     click.echo(format_table(record))
 
 
@@ -283,28 +337,6 @@ def doctor() -> None:
     click.echo(table(["part", "state", ""], rows))
     if any(row[2] == "BROKEN" for row in rows):
         raise HoiError("this installation is broken; see the rows above.", "Run make setup again.")
-
-
-def progress(total: int, label: str):
-    """A progress bar on standard error, silent when that is no terminal."""
-    from tqdm import tqdm
-
-    return tqdm(total=total, desc=label, unit="step", file=sys.stderr, disable=None, leave=False)
-
-
-def table(header: list[str], rows: list[tuple]) -> str:
-    """Plain text table: columns padded, header underlined."""
-    cells = [[str(cell) for cell in row] for row in [header, *rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    return "\n".join([lines[0], "  ".join("─" * width for width in widths), *lines[1:]])
-
-
-def _setting(pair: str) -> tuple[str, str]:
-    key, equals, value = pair.partition("=")
-    if not (equals and key and value):
-        raise ConfigError(f"--set {pair!r}: expected KEY=VALUE.", "For example --set steps=2000.")
-    return key.strip(), value.strip()
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,8 +1,10 @@
 """Measure a denoiser on a split: contact, penetration, jitter and placement, beside the truth and two simple baselines.
 
-Every hand of every clip is a sample of its own, cut to its first 150 frames; one motion is generated per sample and
-seed with the sampler that ``hoi generate`` uses. Averages pool the valid frames of all samples. Beside the model stand,
-measured in the same way:
+Every hand of every clip is a sample of its own. Its window is fixed, so that every run is measured on the same frames:
+the first 150, or, with ``windows="tiled"``, all windows of 150 frames side by side. One motion is generated per sample
+and seed with the sampler that ``hoi generate`` uses. Averages pool the valid frames of all samples. Metrics of the
+contact phase need labels, which real sets lack: there they are left out. Beside the model stand, measured in the same
+way:
 
 ``truth/…``        the recorded hands themselves: the ceiling of contact, the floor of penetration
 ``mean_object/…``  the mean hand of the training split in the *object's* frame, per side, carried along by the object
@@ -51,6 +53,7 @@ from hoi_lib.motion import (
     world_to_object,
 )
 from hoi_lib.records import Record
+from hoi_lib.runs import data_of
 from hoi_lib.sampling import load_denoiser, sample_batch, weights_file
 
 UNITS = {"mpjpe": "mm", "mpvpe": "mm", "mpjpe_root": "mm", "pskl_real_generated": "nats", "pskl_generated_real": "nats"}
@@ -112,19 +115,21 @@ def evaluate(
     batch: int = 32,
     progress: bool = True,
     guide: bool = False,
+    windows: str = "first",
 ) -> Record:
     """Generate one motion for every hand of ``split`` and return the run record of what was measured.
 
     ``run`` is a run folder, an exported folder or a denoiser; ``seed`` one seed or several (then every metric is a mean
     with the standard deviation over seeds as its spread); ``steps`` replaces the config's number of DDIM steps;
-    ``limit`` at most so many samples, spread evenly over the split; ``guide`` samples under :mod:`hoi_lib.guidance`.
+    ``limit`` at most so many samples, spread evenly over the split; ``guide`` samples under :mod:`hoi_lib.guidance`;
+    ``windows`` of :class:`~hoi_lib.data.samples.SampleSet`, "first" or "tiled".
     With ``out`` the record is also written there, in one piece. The same seeds on the same kind of machine give the
     same numbers. Raises :class:`CheckpointError`, or :class:`StoreError` for a split without a hand in it.
     """
     start = perf_counter()
     denoiser = run if isinstance(run, Denoiser) else load_denoiser(run)
     seeds = [seed] if isinstance(seed, int) else list(seed)
-    samples = chosen_samples(store, split, denoiser.config.points, limit, denoiser.config.betas)
+    samples = chosen_samples(store, split, denoiser.config.points, limit, denoiser.config.betas, windows)
     steps = steps or denoiser.config.sampling_steps
     judge = Judge(samples, store, progress)
     found = {"truth/": [{k: v for k, v in judge.scores(judge.truth).items() if k in OF_TRUTH}]}
@@ -142,16 +147,11 @@ def evaluate(
             "batch": batch,
             "limit": limit,
             "frames": MAX_FRAMES,
+            "windows": windows,
             "guidance": asdict(Guidance()) if guide else None,
         },
         seeds=seeds,
-        data={
-            "fingerprint": store.fingerprint,
-            "profile": store.profile,
-            "split": split,
-            "clips": len({s.clip_name for s in samples}),
-            "samples": len(samples),
-        },
+        data=data_of(store) | {"split": split, "clips": len({s.clip_name for s in samples}), "samples": len(samples)},
         metrics=_collect(found),
         wall_time_s=perf_counter() - start,
         sameness="close",
@@ -164,18 +164,31 @@ def evaluate(
 
 
 def chosen_samples(
-    store: ClipStore, split: str, points: int, limit: int | None = None, betas: str = "subject"
+    store: ClipStore,
+    split: str,
+    points: int,
+    limit: int | None = None,
+    betas: str = "subject",
+    windows: str = "first",
 ) -> list[Sample]:
     """The hands of a split as samples, all of them or ``limit`` spread evenly; raises :class:`StoreError` for none."""
     if limit is not None and limit < 1:
         raise ConfigError(f"limit {limit}: expected at least 1 sample, or none to take all.")
-    everything = SampleSet(store.subset(split), points, betas=betas)
+    everything = SampleSet(store.subset(split), points, betas=betas, windows=windows)
     if not len(everything):
-        raise StoreError(
-            f"{store.folder}: no hand in the split {split!r}.", "Build a larger set or choose another split."
-        )
+        raise StoreError(f"{store.folder}: no hand in the split {split!r}.", _instead(store, split))
     count = min(limit or len(everything), len(everything))
     return [everything[i * len(everything) // count] for i in range(count)]
+
+
+def _instead(store: ClipStore, split: str) -> str:
+    """What to do about a split without a hand in it."""
+    full = [f"--split {other}" for other in ("test", "val", "train") if other != split and len(store.subset(other))]
+    measured = f"Measure {' or '.join(full)}" if full else "Build a larger set"
+    known = store.subset("train").subjects
+    if split != "val" or len(known) < 2:
+        return f"{measured}."
+    return f"{measured}, or build the set again with a training subject set apart: --val {known[-1]}."
 
 
 def mean_hands(train: ClipStore, samples: Sequence[Sample]) -> dict[str, list[Tensor]]:

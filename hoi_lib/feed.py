@@ -7,6 +7,7 @@ run on four GPUs sees what a run on one sees.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +23,7 @@ from hoi_lib.motion import Batch, Sample, collate
 
 IN_MEMORY_BYTES = 1 << 30  # most that the true hands may take, and most that their distance fields may
 POOL = 8  # batches that are sorted by length together
+SAMPLERS = ("shuffled", "balanced")
 
 
 def generator(seed: int, *purpose: int) -> torch.Generator:
@@ -30,16 +32,34 @@ def generator(seed: int, *purpose: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]))
 
 
-def order(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[list[int]]:
-    """The batches of one epoch: indices into ``lengths``, each at most once, clips of similar length together.
+def steps_per_epoch(samples: int, batch: int) -> int:
+    """Whole batches that ``samples`` fill; fewer samples than ``batch`` make one batch of all."""
+    return samples // min(batch, samples)
 
-    A batch is padded to its longest clip, so the shuffled samples are sorted by length within pools of eight batches,
-    and the batches are shuffled again. What does not fill a batch is left out of this epoch; fewer samples than
-    ``batch`` make one batch of all.
+
+def caption_weights(captions: Sequence[str]) -> list[float]:
+    """One over how often each caption occurs: drawn with these weights, all captions come up equally often."""
+    count = Counter(captions)
+    return [1 / count[caption] for caption in captions]
+
+
+def order(
+    lengths: Sequence[int], batch: int, seed: int, epoch: int, weights: Sequence[float] | None = None
+) -> list[list[int]]:
+    """The batches of one epoch: indices into ``lengths``, clips of similar length together.
+
+    Each sample comes up at most once; with ``weights``, as many are drawn with replacement, in proportion to them. A
+    batch is padded to its longest clip, so what was drawn is sorted by length within pools of eight batches, and the
+    batches are shuffled again. What does not fill a batch is left out of this epoch; fewer samples than ``batch`` make
+    one batch of all.
     """
     shuffle = generator(seed, 0, epoch)
-    batch = min(batch, len(lengths))
-    drawn = torch.randperm(len(lengths), generator=shuffle).tolist()[: len(lengths) // batch * batch]
+    batch, count = min(batch, len(lengths)), steps_per_epoch(len(lengths), batch) * min(batch, len(lengths))
+    if weights is None:
+        drawn = torch.randperm(len(lengths), generator=shuffle).tolist()[:count]
+    else:
+        likely = torch.tensor(weights, dtype=torch.float64)
+        drawn = torch.multinomial(likely, count, replacement=True, generator=shuffle).tolist()
     batches = []
     for start in range(0, len(drawn), POOL * batch):
         pool = sorted(drawn[start : start + POOL * batch], key=lambda i: lengths[i])
@@ -69,7 +89,7 @@ class Feed:
     Joints and the chosen vertices of every sample are posed once, in the world frame. The distance fields between all
     vertices and ``loss_points`` object points (0: none are wanted) are worked out on ``device`` when a sample's frames
     are first asked for, and kept as float16, exact to half a thousandth. Neither is kept where all samples together
-    would take more than a gigabyte.
+    would take more than a gigabyte. The ``sampler`` "balanced" draws samples by :func:`caption_weights`.
     """
 
     def __init__(
@@ -82,6 +102,7 @@ class Feed:
         loss_points: int = 0,
         stride: int = 1,
         device: torch.device | str = "cpu",
+        sampler: str = "shuffled",
     ):
         self.samples, self.size, self.seed, self.hands = samples, batch, seed, hands
         self.loss_points, self.stride, self.device = loss_points, stride, device
@@ -92,7 +113,8 @@ class Feed:
         per_frame = 2 * (len(hands["right"].template) + loss_points)
         self.keeps_fields = loss_points > 0 and sum(self.lengths) * per_frame <= IN_MEMORY_BYTES
         self.fields: dict[tuple[int, int], Fields] = {}
-        self.epoch = lru_cache(maxsize=2)(lambda number: order(self.lengths, self.size, self.seed, number))
+        weights = caption_weights([sample.caption for sample in samples]) if sampler == "balanced" else None
+        self.epoch = lru_cache(maxsize=2)(lambda number: order(self.lengths, self.size, self.seed, number, weights))
 
     def __len__(self) -> int:
         return len(self.samples)

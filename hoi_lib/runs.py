@@ -6,14 +6,20 @@ import contextlib
 import json
 import signal
 import threading
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from hoi_lib import records
 from hoi_lib.data.store import ClipStore
+from hoi_lib.denoiserconfig import DenoiserConfig
 from hoi_lib.errors import CheckpointError, ConfigError, OutputError
 from hoi_lib.trainconfig import CHAPTER, TrainConfig, plain
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 FREE = ("threads", "checkpoint_every", "log_every", "validate_every", "tensorboard")  # may change on resuming
 
@@ -67,13 +73,24 @@ def open_run(config: TrainConfig, store: ClipStore, out: Path, resume: bool) -> 
         raise OutputError(f"{out}: already holds a run.", "Pass --resume to go on with it, or choose another --out.")
     try:
         there = json.loads(path.read_text(encoding="utf-8"))
-        changed = _differences(there, here)
+        changed = _differences(_completed(there), here)
     except (OSError, ValueError, TypeError, AttributeError):
         raise CheckpointError(f"{path}: cannot be read.", "Start the run again in another folder.", CHAPTER) from None
     if changed:
         raise ConfigError(
             f"{out}: the run has another {', '.join(changed)}.", "Resume it with its own settings and data.", CHAPTER
         )
+
+
+def _completed(run: Mapping) -> dict:
+    """The content of a ``run.json`` with the defaults of fields that the config did not have when it was written."""
+    config = _defaults(TrainConfig) | run["config"]
+    return {**run, "config": {**config, "denoiser": _defaults(DenoiserConfig) | config["denoiser"]}}
+
+
+def _defaults(kind: type) -> dict:
+    """Default values of a config's fields, as JSON would bring them back."""
+    return json.loads(json.dumps({f.name: f.default for f in fields(kind) if f.default is not MISSING}))
 
 
 def _differences(a: dict, b: dict, prefix: str = "") -> list[str]:
@@ -85,6 +102,16 @@ def _differences(a: dict, b: dict, prefix: str = "") -> list[str]:
         elif a.get(key) != b.get(key) and key not in FREE:
             found.append(f"{prefix}{key}")
     return found
+
+
+def summary_writer(folder: Path, step: int = 0) -> SummaryWriter | None:
+    """A TensorBoard writer that goes on at ``step``, or None with a warning where TensorBoard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        warnings.warn("TensorBoard is not installed: curves go into the record alone.", stacklevel=2)
+        return None
+    return SummaryWriter(folder, purge_step=step)
 
 
 def data_of(store: ClipStore) -> dict[str, object]:

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-import warnings
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -29,7 +28,7 @@ from hoi_lib.denoiser import Denoiser
 from hoi_lib.diffusion import Schedule
 from hoi_lib.encoders import load_encoder
 from hoi_lib.errors import CheckpointError, ConfigError, StoreError
-from hoi_lib.feed import Feed, Truth, generator
+from hoi_lib.feed import Feed, Truth, generator, steps_per_epoch
 from hoi_lib.hand import HandModel, load_hand
 from hoi_lib.losses import BETWEEN, LOSSES
 from hoi_lib.metrics import spread_vertices
@@ -37,16 +36,13 @@ from hoi_lib.motion import SIDES, Batch
 from hoi_lib.objective import Objective
 from hoi_lib.records import Record
 from hoi_lib.refiner import refiner_for
-from hoi_lib.runs import Stop, data_of, open_run, stop_signals
+from hoi_lib.runs import Stop, data_of, open_run, stop_signals, summary_writer
 from hoi_lib.sampling import load_denoiser, weights_file
-from hoi_lib.trainconfig import CHAPTER, TrainConfig, config_for, plain, with_settings
+from hoi_lib.trainconfig import CHAPTER, TrainConfig, config_for, plain, rate, with_settings
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+__all__ = ["TrainConfig", "Trainer", "config_for", "export", "rate", "settled", "train", "with_settings"]
 
-__all__ = ["TrainConfig", "Trainer", "config_for", "export", "train", "with_settings"]
-
-RULE = "averaged (EMA) weights after the last step; no choice among checkpoints"
+RULE = "{} weights after the last step; no choice among checkpoints"
 
 
 def train(
@@ -54,6 +50,7 @@ def train(
 ) -> Record:
     """Train on the training subjects of ``store`` and leave a run folder; returns the run's record.
 
+    A store without a validation subject trains without validation losses and metrics, and the record says so.
     ``resume`` goes on from the newest whole checkpoint in ``out`` (from the start if there is none); the config must be
     the run's own, save for threads and how often it writes. Ctrl-C and SIGTERM save a checkpoint before they end the
     run. Raises :class:`ConfigError` for a config that does not fit the run or the data, :class:`OutputError` if ``out``
@@ -61,7 +58,7 @@ def train(
     :class:`StoreError` if there is no training hand.
     """
     idle = config.denoiser.cross_attention == "pooled"  # queries and keys that no step reaches
-    parallel = DistributedDataParallelKwargs(find_unused_parameters=idle)
+    parallel, config = DistributedDataParallelKwargs(find_unused_parameters=idle), settled(config, store)
     out, threads, accelerator = Path(out), torch.get_num_threads(), Accelerator(kwargs_handlers=[parallel])
     if accelerator.is_main_process:
         open_run(config, store, out, resume)
@@ -77,6 +74,19 @@ def train(
             return run.finish()
     finally:
         torch.set_num_threads(threads)
+
+
+def settled(config: TrainConfig, store: ClipStore) -> TrainConfig:
+    """The config with its ``steps`` worked out from its epochs and the training hands of ``store``.
+
+    Raises :class:`StoreError` if there is no hand to train on.
+    """
+    hands = len(SampleSet(store.subset("train"), frames=config.frames, windows=config.windows))
+    if not hands:
+        raise StoreError(f"{store.folder}: no hand to train on.", "Build a larger set.", CHAPTER)
+    if not config.epochs:
+        return config
+    return replace(config, steps=max(1, round(config.epochs * steps_per_epoch(hands, config.batch))))
 
 
 def export(run: str | Path, path: str | Path, half: bool = True) -> Path:
@@ -107,8 +117,6 @@ class Trainer:
         kept = torch.from_numpy(spread_vertices(hands["right"].template.numpy(), config.vertices)[0]).sort().values
         self.feed = self._feed("train", hands, kept)
         self.validation = self._feed("val", hands, kept, config.validation)
-        if not self.feed:
-            raise StoreError(f"{store.folder}: no hand to train on.", "Build a larger set.", CHAPTER)
         if config.init:
             _begin_with(model, config.init)
         else:
@@ -124,7 +132,7 @@ class Trainer:
         self.step, self.elapsed, self.started = 0, 0.0, perf_counter()
         self.curves: dict[str, dict[str, list]] = {}
         self.window: dict[str, Tensor] = {}
-        self.writer = _summary_writer(out / "tensorboard") if config.tensorboard and self.main else None
+        self.writer = summary_writer(out / "tensorboard") if config.tensorboard and self.main else None
 
     def fit(self, stop: Stop) -> None:
         """Run the steps that are left; saves and leaves when ``stop`` is asked for."""
@@ -136,7 +144,7 @@ class Trainer:
                 bar.update()
                 if self.step % config.log_every == 0 or self.step == config.steps:
                     bar.set_postfix_str(f"loss {self.log():.4f}")
-                if self.validation and (self.step % config.validate_every == 0 or self.step == config.steps):
+                if self.step % config.validate_every == 0 or self.step == config.steps:
                     self.validate()
                     self.weigh()
                 if self.step % config.checkpoint_every == 0 or self.step == config.steps or stop.requested:
@@ -187,8 +195,9 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self) -> None:
-        """Losses of the averaged weights on held-out samples, always with the same noise and evenly spread levels."""
-        if not self.main:
+        """Losses of the averaged weights on held-out samples, always with the same noise and evenly spread levels;
+        nothing without a validation subject."""
+        if not (self.main and self.validation):
             return
         device, total, count = self.accelerator.device, {}, 0
         for number, rows in enumerate(self.validation.chunks(self.config.batch)):
@@ -254,7 +263,7 @@ class Trainer:
             self.step, self.elapsed, self.curves = state["step"], state["elapsed"], state["curves"]
             self.window = {name: x.to(self.accelerator.device) for name, x in state["window"].items()}
             if self.writer is not None:
-                self.writer = _summary_writer(self.out / "tensorboard", self.step)
+                self.writer = summary_writer(self.out / "tensorboard", self.step)
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"{self.out}: the checkpoint does not fit this network ({str(error).splitlines()[0]}).",
@@ -287,7 +296,7 @@ class Trainer:
             sameness="statistical" if gpu or self.accelerator.num_processes > 1 else "bitwise",
             curves=self.curves,
             checkpoint=records.file_hash(folder / "model.safetensors"),
-            rule=RULE,
+            rule=RULE.format("averaged (EMA)" if self.config.ema else "the"),
             notes=self._notes(),
         )
         if self.main:
@@ -315,17 +324,16 @@ class Trainer:
         if config.stride > 1:
             shown += f", and every {config.stride}th frame for Eqs. 12–14"
         metrics = f"validation/…: one seed, at most {config.evaluation} samples of the validation subject"
-        return [*begun, shown, metrics]
+        return [*begun, shown, metrics if self.validation else "the data hold no validation subject: none was measured"]
 
     def _feed(self, split: str, hands: dict[str, HandModel], vertex_ids: Tensor, limit: int | None = None) -> Feed:
-        network = self.config.denoiser
-        points = max(network.points, self.config.loss_points)
-        samples = SampleSet(self.store.subset(split), points, self.config.frames, network.betas)
+        config, network = self.config, self.config.denoiser
+        points = max(network.points, config.loss_points)
+        samples = SampleSet(self.store.subset(split), points, config.frames, network.betas, config.windows)
         count = len(samples) if limit is None else min(limit, len(samples))
         chosen = [samples[i * len(samples) // count] for i in range(count)]
-        config = self.config
         looks = any(config.weights.get(name, LOSSES[name].weight) for name in BETWEEN)
-        kept = (config.loss_points if looks else 0, config.stride, self.accelerator.device)
+        kept = (config.loss_points if looks else 0, config.stride, self.accelerator.device, config.sampler)
         return Feed(chosen, config.batch, config.seed, hands, vertex_ids, *kept)
 
     def _set_rate(self) -> None:
@@ -374,24 +382,6 @@ def _begin_with(model: Denoiser, run: str) -> None:
             "Give the preset and the settings that it was trained with.",
             CHAPTER,
         ) from None
-
-
-def rate(config: TrainConfig, step: int) -> float:
-    """Learning rate of a step (from 0) as a share of ``lr``: a line up over ``warmup`` steps, then half a cosine."""
-    if step < config.warmup:
-        return (step + 1) / config.warmup
-    along = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return config.final_lr + (1 - config.final_lr) * (1 + math.cos(math.pi * min(along, 1))) / 2
-
-
-def _summary_writer(folder: Path, step: int = 0) -> SummaryWriter | None:
-    """A TensorBoard writer that goes on at ``step``, or None with a warning where TensorBoard is not installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        warnings.warn("TensorBoard is not installed: curves go into the record alone.", stacklevel=2)
-        return None
-    return SummaryWriter(folder, purge_step=step)
 
 
 def _on(device: torch.device, batch: Batch, truth: Truth, t: Tensor, noise: Tensor) -> tuple:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
+from hoi_lib.data.protocols import PROTOCOLS
+from hoi_lib.data.samples import WINDOWS
 from hoi_lib.denoiserconfig import (
     ROWS,
     DenoiserConfig,
@@ -20,11 +23,13 @@ from hoi_lib.denoiserconfig import (
 )
 from hoi_lib.encoders import ENCODERS
 from hoi_lib.errors import ConfigError
+from hoi_lib.feed import SAMPLERS
 from hoi_lib.losses import LOSSES
 from hoi_lib.motion import MAX_FRAMES
 from hoi_lib.profiles import Profile
 
 PRESETS = {preset.__name__: preset for preset in (recommended, paper, release, hollow)}
+"""Networks; the presets of :data:`hoi_lib.data.protocols.PROTOCOLS` add the paper's training on a real set."""
 CHAPTER = "hoi train --help"
 
 
@@ -33,6 +38,10 @@ class TrainConfig:
     """Everything that decides what a run learns.
 
     ``batch`` samples make one optimiser step, however many GPUs or ``accumulation`` shares it is divided among.
+    ``epochs`` above 0 replaces ``steps``: an epoch is as many whole batches as the training hands fill. The ``sampler``
+    "shuffled" shows every hand at most once an epoch, "balanced" draws with replacement, every caption as often as any
+    other. A clip longer than ``frames`` gives its ``windows``: the "first" one, or all that stand side by side
+    ("tiled").
     ``lr`` is reached after ``warmup`` steps and falls as a cosine to ``final_lr`` times itself. ``ema`` averages the
     weights over the last 1/(1 − ema) steps (0: no averaging). ``clip`` bounds the gradient's norm (0: it does not).
     ``weights`` replaces weights of :data:`hoi_lib.losses.LOSSES`. The geometric losses see ``vertices`` of the 778 and
@@ -46,6 +55,7 @@ class TrainConfig:
     denoiser: DenoiserConfig
     profile: str = "smoke"
     steps: int = 6000
+    epochs: float = 0.0
     batch: int = 32
     lr: float = 1e-3
     warmup: int = 200
@@ -55,7 +65,9 @@ class TrainConfig:
     clip: float = 1.0
     accumulation: int = 1
     seed: int = 0
+    sampler: str = "shuffled"
     frames: int = MAX_FRAMES
+    windows: str = "first"
     vertices: int = 778
     loss_points: int = 1024
     stride: int = 1
@@ -90,10 +102,13 @@ class TrainConfig:
             raise ConfigError(
                 f"batch {self.batch} cannot be divided into {self.accumulation} equal shares.", chapter=CHAPTER
             )
+        if not (self.epochs >= 0 and math.isfinite(self.epochs)):
+            raise ConfigError(f"epochs {self.epochs}: expected a number above 0, or 0 to count steps.", chapter=CHAPTER)
         if not (self.lr > 0 and 0 <= self.ema < 1 and 0 <= self.final_lr <= 1):
             raise ConfigError("expected lr > 0, 0 ≤ ema < 1 and 0 ≤ final_lr ≤ 1.", chapter=CHAPTER)
-        if self.precision not in ("fp32", "bf16"):
-            raise ConfigError(f"precision {self.precision!r}: expected fp32 or bf16.", chapter=CHAPTER)
+        for name, known in (("precision", ("fp32", "bf16")), ("sampler", SAMPLERS), ("windows", WINDOWS)):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name} {getattr(self, name)!r}: expected {' or '.join(known)}.", chapter=CHAPTER)
         _known(self.weights, LOSSES, "loss")
 
 
@@ -107,15 +122,18 @@ def config_for(
 ) -> TrainConfig:
     """The training config of a preset at the sizes of a profile, with ``settings`` given as text ("steps": "2000").
 
-    ``ablation`` names a row of the paper's Tables 2 and 3 (:data:`hoi_lib.denoiserconfig.ROWS`) to apply to the preset.
+    A preset is a network (:data:`PRESETS`) or the paper's experiment on a real set, training included
+    (:data:`hoi_lib.data.protocols.PROTOCOLS`), of which the profile then decides the sizes alone. ``ablation`` names a
+    row of the paper's Tables 2 and 3 (:data:`hoi_lib.denoiserconfig.ROWS`) to apply to the preset.
 
     A key names a field of :class:`TrainConfig`, of the denoiser ("denoiser.width", or "width" where no other field is
-    called so) or a loss's weight ("weights.reconstruction"). Raises :class:`ConfigError` that names a wrong key or
-    value and the nearest right one.
+    called so) or a loss's weight ("weights.rec"); ``steps`` takes the place of a preset's epochs. Raises
+    :class:`ConfigError` that names a wrong key or value and the nearest right one.
     """
-    _known([preset], PRESETS, "preset")
+    _known([preset], [*PRESETS, *PROTOCOLS], "preset")
     _known([ablation] if ablation else [], ROWS, "ablation")
-    network = for_profile(profile, PRESETS[preset])
+    protocol = PROTOCOLS.get(preset)
+    network = for_profile(profile, PRESETS[protocol.network if protocol else preset])
     config = TrainConfig(
         ablated(ablation, network) if ablation else network,
         profile=profile.name,
@@ -129,7 +147,15 @@ def config_for(
         weights={"edge": 2.0} if preset == "release" and profile.vertices == 778 else {},
         evaluation=profile.evaluation_clips or 64,
     )
-    return with_settings(config, settings or {})
+    return with_settings(replace(config, **protocol.settings) if protocol else config, settings or {})
+
+
+def rate(config: TrainConfig, step: int) -> float:
+    """Learning rate of a step (from 0) as a share of ``lr``: a line up over ``warmup`` steps, then half a cosine."""
+    if step < config.warmup:
+        return (step + 1) / config.warmup
+    along = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.final_lr + (1 - config.final_lr) * (1 + math.cos(math.pi * min(along, 1))) / 2
 
 
 def with_settings(config: TrainConfig, settings: Mapping[str, str]) -> TrainConfig:
@@ -139,6 +165,10 @@ def with_settings(config: TrainConfig, settings: Mapping[str, str]) -> TrainConf
     changes: dict[str, Any] = {}
     network: dict[str, Any] = {}
     weights = dict(config.weights)
+    if {"steps", "epochs"} <= set(settings):
+        raise ConfigError("steps and epochs both say when a run ends.", "Give one of them.", CHAPTER)
+    if "steps" in settings:
+        changes["epochs"] = 0.0
     for key, text in settings.items():
         group, _, name = key.rpartition(".")
         if group == "weights":

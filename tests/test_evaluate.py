@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_store import tiny_store, use_word_hashes
+from tiny_store import recorded_store, tiny_store, use_word_hashes
 
 from hoi_lib import evaluate as evaluation
 from hoi_lib import metrics, records
@@ -196,6 +196,49 @@ def test_what_cannot_be_evaluated_is_named(store, denoiser, tmp_path):
     with pytest.raises(CheckpointError):
         evaluate(tmp_path, store, progress=False)
     assert list(Path(tmp_path).iterdir()) == []
+
+
+# --- recorded sets ---------------------------------------------------------------------------------------------------
+
+
+def test_without_labels_the_contact_phase_is_left_out_and_nothing_else(tmp_path, store, denoiser):
+    options = {"split": "test", "steps": 2, "progress": False}
+    labelled = evaluate(denoiser, store, **options)["metrics"]
+    record = evaluate(denoiser, recorded_store(tmp_path / "store", clips=6), **options)
+    assert set(labelled) - set(record["metrics"]) == {name for name in labelled if name.endswith("_contact")} != set()
+    lines = format_table(record).splitlines()
+    assert any(line.startswith("CR ↑") for line in lines) and not any("contact phase" in line for line in lines)
+
+
+def test_an_empty_validation_split_says_what_to_do_instead(tmp_path, denoiser):
+    recorded = recorded_store(tmp_path / "store")
+    with pytest.raises(StoreError, match="no hand in the split 'val'") as caught:
+        evaluate(denoiser, recorded, "val", progress=False)
+    assert "Measure --split test" in caught.value.mend and "--val s05" in caught.value.mend
+
+
+def test_windows_are_the_first_150_frames_and_tiled_ones_measure_what_lies_beyond(denoiser, tmp_path):
+    long = tiny_store(tmp_path / "long", clips=2, change=lambda clip: stretched(clip, 200))
+    options = {"split": "train", "steps": 2, "progress": False}
+    first, tiled = (evaluate(denoiser, long, windows=w, **options) for w in ("first", "tiled"))
+    hands = first["data"]["samples"]
+    assert first["metrics"]["cr"]["n"] == 150 * hands and first["config"]["windows"] == "first"
+    assert tiled["metrics"]["cr"]["n"] == 200 * hands and tiled["data"]["samples"] == 2 * hands
+    assert tiled["data"]["clips"] == first["data"]["clips"]
+
+
+def stretched(clip, frames):
+    """The clip with its last frame held up to ``frames``."""
+
+    def held(x):
+        return np.concatenate([x, np.repeat(x[-1:], frames - len(x), 0)])
+
+    hands = {
+        side: replace(hand, transl=held(hand.transl), rotations=held(hand.rotations), valid=held(hand.valid))
+        for side, hand in clip.hands.items()
+    }
+    moved = replace(clip.object, transl=held(clip.object.transl), rotation=held(clip.object.rotation))
+    return replace(clip, hands=hands, object=moved, labels=None)
 
 
 # --- planted bugs ----------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """What a step sees depends on the seed and the step alone."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,7 +10,7 @@ from tiny_store import tiny_store
 
 from hoi_lib import feed
 from hoi_lib.data.samples import SampleSet
-from hoi_lib.feed import Feed, generator, order
+from hoi_lib.feed import Feed, caption_weights, generator, order, steps_per_epoch
 from hoi_lib.hand import load_hand
 from hoi_lib.interaction import true_fields
 
@@ -120,3 +122,48 @@ def test_levels_reach_both_ends():
     source = Feed([], 4, 0, HANDS, torch.tensor([0]))
     seen = torch.cat([source.draw(step, 64, 1, 5)[0] for step in range(8)])
     assert set(seen.tolist()) == {0, 1, 2, 3, 4}
+
+
+# --- the balanced sampler --------------------------------------------------------------------------------------------
+
+RARE = ["common"] * 30 + ["rare"] * 2  # captions of 32 samples
+
+
+def drawn(epochs, weights):
+    return [i for epoch in range(epochs) for rows in order([9] * 32, 8, 0, epoch, weights) for i in rows]
+
+
+def test_a_balanced_epoch_draws_all_captions_equally_often():
+    weights = caption_weights(RARE)
+    assert weights == [1 / 30] * 30 + [1 / 2] * 2
+    share = sum(RARE[i] == "rare" for i in drawn(200, weights)) / (200 * 32)
+    assert abs(share - 0.5) < 0.025  # four standard deviations of 6 400 fair draws; at random it would be 1/16
+    assert set(drawn(200, weights)) == set(range(32))
+
+
+def test_a_balanced_epoch_is_as_long_as_a_shuffled_one_and_depends_on_seed_and_epoch_alone():
+    weights, lengths = caption_weights(RARE), list(range(1, 33))
+    batches = order(lengths, 5, 0, 3, weights)
+    assert [len(rows) for rows in batches] == [5] * (32 // 5) and len(batches) == steps_per_epoch(32, 5)
+    torch.manual_seed(7)
+    assert order(lengths, 5, 0, 3, weights) == batches
+    assert order(lengths, 5, 0, 4, weights) != batches and order(lengths, 5, 1, 3, weights) != batches
+    assert [len(rows) for rows in order(lengths[:3], 5, 0, 0, weights[:3])] == [3]
+
+
+def test_a_feed_balances_the_captions_of_its_samples(samples):
+    rare = [replace(sample, caption="rare" if i == 0 else "common") for i, sample in enumerate(samples)]
+    shares = {}
+    for sampler in ("shuffled", "balanced"):
+        source = Feed(rare, 4, 0, HANDS, torch.tensor([0]), sampler=sampler)
+        steps = [source.indices(step) for step in range(400)]
+        again = Feed(rare, 4, 0, HANDS, torch.tensor([0]), sampler=sampler)
+        assert steps == [again.indices(step) for step in range(400)]
+        shares[sampler] = sum(rows.count(0) for rows in steps) / 1600
+    assert shares["shuffled"] == pytest.approx(1 / len(rare), rel=0.15) and abs(shares["balanced"] - 0.5) < 0.05
+
+
+def test_a_sampler_that_ignores_the_captions_is_caught(samples, monkeypatch):
+    monkeypatch.setattr(feed, "caption_weights", lambda captions: [1.0] * len(captions))
+    with pytest.raises(AssertionError):
+        test_a_feed_balances_the_captions_of_its_samples(samples)

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,13 +13,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_store import tiny_store, use_word_hashes
+from tiny_store import recorded_store, tiny_store, use_word_hashes
 
 from hoi_lib import checkpoints, profiles, records
 from hoi_lib import train as training
-from hoi_lib.denoiser import Denoiser, hollow, paper, release
+from hoi_lib.data.protocols import paper_arctic, paper_grab, paper_h2o
+from hoi_lib.data.samples import SampleSet
+from hoi_lib.denoiser import Denoiser, for_profile, hollow, paper, release
 from hoi_lib.errors import CheckpointError, ConfigError, OutputError, StoreError
-from hoi_lib.train import TrainConfig, Trainer, config_for, export, rate, train
+from hoi_lib.train import TrainConfig, Trainer, config_for, export, rate, settled, train
 
 TINY = TrainConfig(
     hollow(width=16, blocks=1, heads=2, points=16, point_width=8, dropout=0.1),
@@ -61,10 +64,10 @@ def whole(store, tmp_path_factory):
         return out, train(TINY, store, out, progress=False)
 
 
-def same_run(a, b):
+def same_run(a, b, steps=TINY.steps):
     """Weights, averages, optimiser and curves of two finished runs are equal bit for bit."""
     one, two = (checkpoints.latest(Path(x) / "checkpoints") for x in (a, b))
-    assert one["step"] == two["step"] == TINY.steps
+    assert one["step"] == two["step"] == steps
     assert one["curves"] == two["curves"]
     for part in ("model", "average"):
         assert all(torch.equal(one[part][k], two[part][k]) for k in one[part])
@@ -319,6 +322,65 @@ def test_a_store_without_training_subjects_is_refused(store, tmp_path):
         train(TINY, store.subset("test"), tmp_path / "run", progress=False)
 
 
+# --- epochs, samplers, sets without a validation subject -------------------------------------------------------------
+
+
+def test_epochs_are_counted_in_whole_batches_of_the_training_hands(store, tmp_path):
+    hands = len(SampleSet(store.subset("train")))
+    per_epoch = hands // TINY.batch
+    assert hands % TINY.batch and per_epoch > 1  # or dropping the rest would not show
+    for epochs, steps in ((3.0, 3 * per_epoch), (0.5, round(per_epoch / 2)), (0.01, 1)):
+        assert settled(replace(TINY, epochs=epochs), store).steps == steps
+    assert settled(replace(TINY, epochs=2.0, batch=1000), store).steps == 2
+    assert settled(TINY, store) == TINY
+    record = train(replace(TINY, epochs=2.0, log_every=1), store, tmp_path / "run", progress=False)
+    assert record["config"]["steps"] == 2 * per_epoch and record["config"]["epochs"] == 2
+    assert record["curves"]["training/total"]["step"] == list(range(1, 2 * per_epoch + 1))
+
+
+def test_a_balanced_run_by_epochs_goes_on_bit_for_bit(store, tmp_path, monkeypatch):
+    config = replace(TINY, epochs=4.0, sampler="balanced", ema=0.0, clip=0.0, warmup=0, final_lr=1.0)
+    train(config, store, tmp_path / "whole", progress=False)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        at_step(patch, 5, lambda: os.kill(os.getpid(), signal.SIGINT))
+        train(config, store, tmp_path / "run", progress=False)
+    record = train(config, store, tmp_path / "run", resume=True, progress=False)
+    assert same_run(tmp_path / "run", tmp_path / "whole", settled(config, store).steps)
+    assert record["rule"].startswith("the weights after the last step")
+    state = checkpoints.latest(tmp_path / "run" / "checkpoints")
+    assert all(torch.equal(state["model"][name], value) for name, value in state["average"].items())
+
+
+def test_the_sampler_decides_what_a_run_sees(store, tmp_path):
+    losses = [
+        train(replace(TINY, steps=2, sampler=name), store, tmp_path / name, progress=False)["curves"]
+        for name in ("shuffled", "balanced")
+    ]
+    assert losses[0]["training/total"] != losses[1]["training/total"]
+
+
+def test_a_set_without_a_validation_subject_trains_and_the_record_says_so(tmp_path):
+    recorded = recorded_store(tmp_path / "store")
+    record = train(replace(TINY, evaluation=4), recorded, tmp_path / "run", progress=False)
+    assert any("no validation subject" in note for note in record["notes"])
+    assert not [name for name in (*record["metrics"], *record["curves"]) if "validation" in name]
+    assert record["data"]["validation_samples"] == 0
+    assert {"loss/training/total", "share/diff"} <= set(record["metrics"])
+
+
+def test_a_run_from_before_a_setting_existed_goes_on(store, whole, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(whole[0], out)
+    run = json.loads((out / "run.json").read_text())
+    for name in ("epochs", "sampler", "windows"):
+        del run["config"][name]
+    del run["config"]["denoiser"]["groups"]
+    (out / "run.json").write_text(json.dumps(run))
+    train(TINY, store, out, resume=True, progress=False)
+    with pytest.raises(ConfigError, match=r"another config\.sampler\."):
+        train(replace(TINY, sampler="balanced"), store, out, resume=True, progress=False)
+
+
 # --- what a run leaves -----------------------------------------------------------------------------------------------
 
 
@@ -395,6 +457,11 @@ def test_settings_are_read_from_text_by_the_type_of_their_field():
         ({"batch": "32", "accumulation": "5"}, "equal shares"),
         ({"precision": "fp8"}, "fp32 or bf16"),
         ({"ema": "1.0"}, "ema < 1"),
+        ({"epochs": "-1"}, "epochs -1.0: expected a number above 0"),
+        ({"epochs": "inf"}, "epochs inf"),
+        ({"epochs": "2", "steps": "9"}, "steps and epochs both say when a run ends"),
+        ({"sampler": "balance"}, "expected shuffled or balanced"),
+        ({"windows": "random"}, "expected first or tiled"),
         ({"denoiser.steps": "3"}, "no setting"),
     ],
 )
@@ -406,6 +473,25 @@ def test_a_wrong_setting_is_named(settings, word):
 def test_wider_networks_learn_more_slowly():
     rates = [config_for("recommended", profiles.get(name)).lr for name in ("smoke", "laptop", "full")]
     assert rates == [1e-3, 1e-3, 2.5e-4]
+
+
+@pytest.mark.parametrize(
+    ("preset", "epochs"), [(paper_arctic, 100), (paper_grab, 100), (paper_h2o, 200)], ids=["arctic", "grab", "h2o"]
+)
+def test_the_presets_of_the_real_sets_are_the_papers_training(preset, epochs):
+    config = preset()
+    assert (config.epochs, config.batch, config.lr, config.weight_decay) == (epochs, 32, 1e-4, 0.01)
+    assert (config.ema, config.clip, config.sampler) == (0, 0, "balanced")
+    assert {rate(replace(config, steps=500), step) for step in (0, 1, 250, 500)} == {1.0}  # no schedule
+    assert config.denoiser == for_profile(profiles.get("full"), paper) and config.denoiser.width == 512
+    assert (config.vertices, config.loss_points, config.stride) == (778, 1024, 1)
+
+
+def test_a_real_sets_preset_takes_sizes_from_the_profile_and_everything_from_settings():
+    config = config_for("paper_h2o", profiles.get("smoke"), {"steps": "20", "batch": "4"})
+    assert config.denoiser == for_profile(profiles.get("smoke"), paper)
+    assert (config.steps, config.epochs, config.batch, config.lr) == (20, 0, 4, 1e-4)
+    assert config_for("paper_h2o", profiles.get("smoke"), {"epochs": "7.5"}).epochs == 7.5
 
 
 def test_an_unknown_preset_is_named():

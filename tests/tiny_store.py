@@ -1,5 +1,7 @@
 """A store of a few made-up clips: a ball is carried along an arc by one hand or two."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -14,9 +16,19 @@ SUBJECTS = ("s01", "s02", "s04", "s05", "s03", "s10")
 VERBS = ("lift", "pour", "shake")
 
 
-def tiny_store(folder, clips=12):
-    """``clips`` clips of 12 to 24 frames; every third one shows both hands; all three splits occur."""
-    return write(folder, [_clip(i) for i in range(clips)], load_object, source="tiny", profile="tiny", seed=0)
+def tiny_store(folder, clips=12, splits=None, change=lambda clip: clip):
+    """``clips`` clips of 12 to 24 frames; every third one shows both hands; all three splits occur.
+
+    ``change`` turns each clip into the one that is stored, ``splits`` are kept with the store.
+    """
+    made = [change(_clip(i)) for i in range(clips)]
+    return write(folder, made, load_object, source="tiny", profile="tiny", seed=0, splits=splits)
+
+
+def recorded_store(folder, clips=12):
+    """The same clips as a recorded set would give them: without labels, and no subject to validate on."""
+    splits = {"train": [s for s in SUBJECTS if s != "s10"], "val": [], "test": ["s10"]}
+    return tiny_store(folder, clips, splits, lambda clip: replace(clip, labels=None))
 
 
 def _clip(i):

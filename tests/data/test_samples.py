@@ -1,11 +1,15 @@
 """Samples: one hand of one clip as tensors, and the cached default set."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from tiny_store import tiny_store
 
 from hoi_lib import data
 from hoi_lib.data import synthetic
+from hoi_lib.errors import ConfigError
 from hoi_lib.hand import load_hand
 from hoi_lib.motion import collate, unpack_pose
 
@@ -50,6 +54,35 @@ def test_long_clips_are_cut_at_the_end_always_in_the_same_way(small_set):
     whole, cut = data.SampleSet(small_set), data.SampleSet(small_set, frames=40)
     assert len(cut[0].pose) == 40
     assert torch.equal(cut[0].pose, whole[0].pose[:40]) and torch.equal(cut[0].contact, whole[0].contact[:40])
+
+
+def test_tiled_windows_stand_side_by_side_and_cover_a_clip_but_for_a_short_rest(small_set):
+    whole, tiled = data.SampleSet(small_set), data.SampleSet(small_set, frames=40, windows="tiled")
+    assert len(tiled) > len(whole)
+    for number, pair in enumerate(whole.index):
+        rows = [i for i, other in enumerate(tiled.index) if other == pair]
+        joined = torch.cat([tiled[i].pose for i in rows])
+        assert [tiled.starts[i] for i in rows] == list(range(0, 40 * len(rows), 40))
+        assert torch.equal(joined, whole[number].pose[: len(joined)])
+        assert torch.equal(torch.cat([tiled[i].contact for i in rows]), whole[number].contact[: len(joined)])
+        assert len(whole[number].pose) - len(joined) < 20 and min(len(tiled[i].pose) for i in rows) >= 20
+
+
+def test_an_unknown_rule_for_windows_is_named(small_set):
+    with pytest.raises(ConfigError, match="windows 'random': expected first or tiled"):
+        data.SampleSet(small_set, windows="random")
+
+
+def test_a_window_in_which_the_hand_is_nowhere_valid_is_no_sample(tmp_path):
+    def late(clip):
+        """Hands that a tracker finds from frame 12 on."""
+        found = {s: replace(h, valid=np.arange(clip.frames) >= 12) for s, h in clip.hands.items()}
+        return replace(clip, hands=found)
+
+    store = tiny_store(tmp_path / "store", change=late)
+    assert len(data.SampleSet(store, frames=12)) == 0
+    longer = [len(clip.hands) for clip in store if clip.frames > 12]
+    assert len(data.SampleSet(store, frames=13)) == sum(longer) > 0
 
 
 def test_default_builds_once_and_mends_what_is_damaged(monkeypatch, tmp_path):
