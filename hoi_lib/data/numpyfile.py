@@ -113,12 +113,29 @@ class _Pending:
         self.array = self.array.reshape(shape, order="F" if fortran else "C")
 
 
+class _Function:
+    """A function that a pickle may call and, unlike a function of Python's own, not change."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable):
+        self._function = function
+
+    def __call__(self, *arguments: object) -> object:
+        return self._function(*arguments)
+
+    def __setstate__(self, state: object) -> None:
+        raise Refused("its pickle changes what it may only call")
+
+
+@_Function
 def _start_array(kind: object, shape: object, letter: object) -> _Pending:
     if kind != "ndarray":
         raise Refused(f"an array of the class {kind!r}")
     return _Pending()
 
 
+@_Function
 def _scalar(kind: _Type, data: bytes | str) -> object:
     data = data.encode("latin1") if isinstance(data, str) else data
     if kind.dtype.kind == "O" or len(data) != kind.dtype.itemsize:
@@ -126,6 +143,7 @@ def _scalar(kind: _Type, data: bytes | str) -> object:
     return np.frombuffer(data, kind.dtype, 1)[0]
 
 
+@_Function
 def _encode(text: str, encoding: str = "latin1") -> bytes:
     """How Python 3 writes bytes into an old protocol."""
     if encoding != "latin1":
@@ -160,26 +178,36 @@ def unpickle(content: bytes) -> object:
             raise Refused(f"its pickle holds {opcode.name} at byte {position}: refused, nothing was run")
         if "PUT" in opcode.name and int(argument) > len(content):
             raise Refused(f"its pickle numbers {argument} values in {len(content)} bytes")
-    return _resolved(_Unpickler(io.BytesIO(content), encoding="latin1").load(), 0)
+    return _resolved(_Unpickler(io.BytesIO(content), encoding="latin1").load(), {}, 0)
 
 
-def _resolved(value: object, depth: int) -> object:
-    """``value`` with arrays for what stands for them, in containers of up to eight levels."""
+def _resolved(value: object, known: dict[int, object], depth: int) -> object:
+    """``value`` with arrays for what stands for them, in containers of up to eight levels.
+
+    ``known`` holds by identity what is resolved already, so that what a pickle names many times is gone through once.
+    """
     if depth > 8:
         raise Refused("its pickle holds containers in containers without end")
+    if value is None or isinstance(value, str | bytes | bool | int | float | np.generic):
+        return value
+    if id(value) not in known:
+        known[id(value)] = _resolve(value, lambda item: _resolved(item, known, depth + 1))
+    return known[id(value)]
+
+
+def _resolve(value: object, inner: Callable[[object], object]) -> object:
+    """One container or array, what is in it resolved by ``inner``."""
     if isinstance(value, _Pending):
         if value.array is None:
             raise Refused("its pickle leaves an array without content")
-        array = value.array
-        if array.dtype.kind == "O":
-            array = array.copy()
-            for place in np.ndindex(array.shape):
-                array[place] = _resolved(array[place], depth + 1)
+        if value.array.dtype.kind != "O":
+            return value.array
+        array = np.empty(value.array.shape, object)
+        for place in np.ndindex(array.shape):
+            array[place] = inner(value.array[place])
         return array
     if isinstance(value, dict):
-        return {key: _resolved(item, depth + 1) for key, item in value.items()}
+        return {key: inner(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_resolved(item, depth + 1) for item in value)
-    if value is None or isinstance(value, str | bytes | bool | int | float | np.generic):
-        return value
+        return type(value)(inner(item) for item in value)
     raise Refused(f"its pickle holds a {type(value).__name__}")

@@ -21,27 +21,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hoi_lib.data.columns import Column
+from hoi_lib.data.pieces import COLUMNS, Column, Piece, pack
 from hoi_lib.data.splits import SPLITS, subjects_of
 from hoi_lib.errors import OutputError, StoreError
-from hoi_lib.motion import (
-    OBJECT_DIM,
-    POSE_DIM,
-    SIDES,
-    ClipLabels,
-    HandTrack,
-    MotionClip,
-    ObjectTrack,
-    pack_object,
-    pack_pose,
-    unpack_object,
-    unpack_pose,
-)
+from hoi_lib.motion import ClipLabels, HandTrack, MotionClip, ObjectTrack, unpack_object, unpack_pose
 from hoi_lib.objects import ObjectModel
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
-ARRAYS = ("object_pose", "phase", "hand_pose", "hand_valid", "hand_contact", "hand_betas")
 CHAPTER = "chapter 4, “Stores”"
 
 
@@ -62,6 +49,11 @@ class ClipStore(Sequence[MotionClip]):
     profile = property(lambda self: self._manifest["profile"], doc="Profile that the store was built for.")
     seed = property(lambda self: self._manifest["seed"], doc="Seed that the store was built from.")
     source = property(lambda self: self._manifest["source"], doc="What the clips are: “synthetic”, “arctic”, …")
+    skipped = property(
+        lambda self: [tuple(pair) for pair in self._manifest.get("skipped", [])],
+        doc="Sequences (name, reason) that could not be read when the store was built.",
+    )
+    notes = property(lambda self: self._manifest.get("notes", {}), doc="What the reader of a real set said of it.")
 
     @property
     def table(self) -> list[dict]:
@@ -170,7 +162,7 @@ def load(folder: str | os.PathLike, verify: bool = True) -> ClipStore:
     manifest = _read_manifest(folder)
     for name, expected in manifest["files"].items():
         _check_file(folder / name, expected, verify)
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in COLUMNS}
     return ClipStore(folder, manifest, arrays)
 
 
@@ -204,7 +196,7 @@ def _check_file(path: Path, expected: dict, verify: bool) -> None:
 
 def write(
     folder: str | os.PathLike,
-    clips: Iterable[MotionClip],
+    clips: Iterable[MotionClip | Piece],
     objects: Callable[[str], ObjectModel],
     *,
     source: str,
@@ -261,70 +253,19 @@ def prepare(folder: str | os.PathLike) -> None:
         ) from error
 
 
-_COLUMNS: dict[str, tuple[int | None, type]] = {
-    "object_pose": (OBJECT_DIM, np.float32),
-    "phase": (None, np.uint8),
-    "hand_pose": (POSE_DIM, np.float32),
-    "hand_valid": (None, bool),
-    "hand_contact": (None, bool),
-    "hand_betas": (10, np.float32),
-}
-
-
-def _write_arrays(folder: Path, clips: Iterable[MotionClip]) -> dict:
-    """Write the frame arrays, clip by clip; return the clip table under ``clips``."""
+def _write_arrays(folder: Path, clips: Iterable[MotionClip | Piece]) -> dict:
+    """Write the frame arrays, piece by piece; return the clip table under ``clips``."""
     table = []
     with ExitStack() as stack:
-        columns = {name: stack.enter_context(Column(folder / f"{name}.npy", *kind)) for name, kind in _COLUMNS.items()}
-        for clip in clips:
-            table.append(_write_clip(columns, clip))
+        columns = {name: stack.enter_context(Column(folder / f"{name}.npy", *kind)) for name, kind in COLUMNS.items()}
+        for item in clips:
+            piece = item if isinstance(item, Piece) else pack([item])
+            table += piece.rows_behind({name: column.rows for name, column in columns.items()})
+            for name, column in columns.items():
+                column.append(piece.columns[name])
     if not table:
         raise StoreError("no clip to write: a data set needs at least one.")
     return {"clips": table}
-
-
-def _write_clip(columns: dict[str, Column], clip: MotionClip) -> dict:
-    """Append the frames of one clip; return its row of the table."""
-    row = {
-        "name": clip.name,
-        "subject": clip.subject,
-        "verb": clip.verb,
-        "object": clip.object.name,
-        "category": clip.object.category,
-        "hinged": clip.object.angle is not None,
-        "caption": clip.caption,
-        "fps": clip.fps,
-        "start": columns["object_pose"].rows,
-        "frames": clip.frames,
-        "hands": {},
-    }
-    columns["object_pose"].append(_object_numbers(clip.object))
-    columns["phase"].append(np.zeros(clip.frames, np.uint8) if clip.labels is None else clip.labels.phase)
-    for side in (s for s in SIDES if s in clip.hands):
-        track = clip.hands[side]
-        place = {"start": columns["hand_pose"].rows, "index": columns["hand_betas"].rows}
-        row["hands"][side] = place | _hand_labels(clip, side)
-        columns["hand_pose"].append(_hand_numbers(track))
-        columns["hand_valid"].append(track.valid)
-        columns["hand_contact"].append(np.zeros(clip.frames, bool) if not clip.labels else clip.labels.contact[side])
-        columns["hand_betas"].append(track.betas[None])
-    return row
-
-
-def _object_numbers(track: ObjectTrack) -> NDArray:
-    angle = None if track.angle is None else torch.as_tensor(track.angle)
-    return pack_object(torch.as_tensor(track.transl), torch.as_tensor(track.rotation), angle).numpy()
-
-
-def _hand_numbers(track: HandTrack) -> NDArray:
-    return pack_pose(torch.as_tensor(track.transl), torch.as_tensor(track.rotations)).numpy()
-
-
-def _hand_labels(clip: MotionClip, side: str) -> dict:
-    if clip.labels is None:
-        return {}
-    labels = clip.labels
-    return {"onset": int(labels.onset[side]), "grasp": labels.grasp[side], "role": labels.role[side]}
 
 
 def _write_objects(folder: Path, table: list[dict], objects: Callable[[str], ObjectModel]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import struct
 import subprocess
 import sys
@@ -122,6 +123,7 @@ def main(module: str, name: str) -> None:
     import torch
 
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to stop
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not land among the replies
     function = getattr(import_module(module), name)
@@ -132,6 +134,8 @@ def main(module: str, name: str) -> None:
             return
         try:
             reply = (True, function(job))
+        except HoiError as error:
+            reply = (False, str(error))
         except Exception as error:  # the parent raises it
             traceback.print_exc()
             reply = (False, f"{type(error).__name__}: {error}")

@@ -122,7 +122,7 @@ def test_a_full_disk_is_one_clear_error(small_set, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("hoi_lib.data.columns.Column.append", full)
+    monkeypatch.setattr("hoi_lib.data.pieces.Column.append", full)
     with pytest.raises(OutputError, match="No space left"):
         write(tmp_path / "out", small_set[:1])
     assert list(tmp_path.iterdir()) == []
