@@ -1,8 +1,8 @@
 """From a downloaded folder to a store: every sequence read once, in parallel, whatever becomes of it.
 
-Each process reads sequences and leaves each as a piece in ``.<out>.partial`` beside the store to be, or the reason why
-it could not. A build that was stopped goes on from the pieces that still fit: same reader, same options, same sizes and
-times of the files. When all sequences have been dealt with, the pieces are laid end to end into the store, in the order
+Each process reads sequences and leaves each as a piece in ``.<out>.partial`` beside the store to be, or says why it
+could not. A build that was stopped goes on from the pieces that still fit: same reader, same options, same sizes and
+times of the files; what failed is tried again. When all sequences have been dealt with, the pieces are laid end to end into the store, in the order
 of the sequences, so neither the number of processes nor an interruption changes a byte; memory holds a piece at a time.
 """
 
@@ -164,7 +164,7 @@ def _read_all(source: Source, sequences: list[str], partial: Path, workers: int 
     reader, heads = _reader(source), {}
     for sequence in sequences:
         head = pieces.load_head(_path(partial, sequence))
-        if head and head["sequence"] == sequence and head["key"] and head["key"] == _key(reader.files(sequence)):
+        if head and not head["reason"] and head["key"] and head["key"] == _key(reader.files(sequence)):
             heads[sequence] = {name: head[name] for name in ("reason", "clips", "objects")}
     waiting = [(source, sequence, partial) for sequence in sequences if sequence not in heads]
     if progress and heads:
@@ -204,7 +204,8 @@ def read_sequence(job: tuple[Source, str, Path]) -> tuple[str, dict]:
         reason = _relative(f"{sequence}: cannot be read ({type(error).__name__}: {error})", source.folder)
     names = {"clips": [row["name"] for row in piece.rows], "objects": sorted({row["object"] for row in piece.rows})}
     head = {"sequence": sequence, "key": key, "reason": reason} | names
-    pieces.save(_path(partial, sequence), piece, head)
+    if not reason:
+        pieces.save(_path(partial, sequence), piece, head)
     return sequence, head
 
 
