@@ -2,8 +2,9 @@
 
 Each process reads sequences and leaves each as a piece in ``.<out>.partial`` beside the store to be, or says why it
 could not. A build that was stopped goes on from the pieces that still fit: same reader, same options, same sizes and
-times of the files; what failed is tried again. When all sequences have been dealt with, the pieces are laid end to end into the store, in the order
-of the sequences, so neither the number of processes nor an interruption changes a byte; memory holds a piece at a time.
+times of the files; what failed is tried again. When all sequences have been dealt with, the pieces are laid end to end
+into the store, in the order of the sequences, so neither the number of processes nor an interruption changes a byte;
+memory holds a piece at a time.
 """
 
 from __future__ import annotations
