@@ -269,7 +269,7 @@ class H2O(raw.Reader):
         if track.name not in self._trees:
             self._trees[track.name] = cKDTree(self.object(track.name).points)
         rotations, transl, betas = (torch.from_numpy(x) for x in (hand.rotations, hand.transl, hand.betas))
-        joints = load_hand(side).joints(rotations, transl, betas.expand(len(transl), -1)).numpy()
+        joints = load_hand(side).joints(rotations, transl, betas).numpy()
         local = (joints - track.transl[:, None]) @ track.rotation  # rows times R: R transposed times columns
         distance, _ = self._trees[track.name].query(local[hand.valid].reshape(-1, 3), distance_upper_bound=TOUCH)
         return bool(np.isfinite(distance).any())
