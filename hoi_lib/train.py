@@ -333,7 +333,7 @@ class Trainer:
         count = len(samples) if limit is None else min(limit, len(samples))
         chosen = [samples[i * len(samples) // count] for i in range(count)]
         looks = any(config.weights.get(name, LOSSES[name].weight) for name in BETWEEN)
-        kept = (config.loss_points if looks else 0, config.stride, self.accelerator.device, config.sampler)
+        kept = (config.loss_points if looks else 0, config.stride, self.accelerator.device, config.data_sampler)
         return Feed(chosen, config.batch, config.seed, hands, vertex_ids, *kept)
 
     def _set_rate(self) -> None:

@@ -38,10 +38,10 @@ class TrainConfig:
     """Everything that decides what a run learns.
 
     ``batch`` samples make one optimiser step, however many GPUs or ``accumulation`` shares it is divided among.
-    ``epochs`` above 0 replaces ``steps``: an epoch is as many whole batches as the training hands fill. The ``sampler``
-    "shuffled" shows every hand at most once an epoch, "balanced" draws with replacement, every caption as often as any
-    other. A clip longer than ``frames`` gives its ``windows``: the "first" one, or all that stand side by side
-    ("tiled").
+    ``epochs`` above 0 replaces ``steps``: an epoch is as many whole batches as the training hands fill. The
+    ``data_sampler`` "shuffled" shows every hand at most once an epoch; "balanced" draws with replacement, every caption
+    as often as any other. A clip longer than ``frames`` gives its ``windows``: the "first" one, or all that stand side
+    by side ("tiled").
     ``lr`` is reached after ``warmup`` steps and falls as a cosine to ``final_lr`` times itself. ``ema`` averages the
     weights over the last 1/(1 − ema) steps (0: no averaging). ``clip`` bounds the gradient's norm (0: it does not).
     ``weights`` replaces weights of :data:`hoi_lib.losses.LOSSES`. The geometric losses see ``vertices`` of the 778 and
@@ -65,7 +65,7 @@ class TrainConfig:
     clip: float = 1.0
     accumulation: int = 1
     seed: int = 0
-    sampler: str = "shuffled"
+    data_sampler: str = "shuffled"
     frames: int = MAX_FRAMES
     windows: str = "first"
     vertices: int = 778
@@ -106,7 +106,7 @@ class TrainConfig:
             raise ConfigError(f"epochs {self.epochs}: expected a number above 0, or 0 to count steps.", chapter=CHAPTER)
         if not (self.lr > 0 and 0 <= self.ema < 1 and 0 <= self.final_lr <= 1):
             raise ConfigError("expected lr > 0, 0 ≤ ema < 1 and 0 ≤ final_lr ≤ 1.", chapter=CHAPTER)
-        for name, known in (("precision", ("fp32", "bf16")), ("sampler", SAMPLERS), ("windows", WINDOWS)):
+        for name, known in (("precision", ("fp32", "bf16")), ("data_sampler", SAMPLERS), ("windows", WINDOWS)):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name} {getattr(self, name)!r}: expected {' or '.join(known)}.", chapter=CHAPTER)
         _known(self.weights, LOSSES, "loss")

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from hoi_lib import checkpoints, profiles, records
 from hoi_lib import train as training
 from hoi_lib.data.protocols import paper_arctic, paper_grab, paper_h2o
 from hoi_lib.data.samples import SampleSet
-from hoi_lib.denoiser import Denoiser, for_profile, hollow, paper, release
+from hoi_lib.denoiser import Denoiser, DenoiserConfig, for_profile, hollow, paper, release
 from hoi_lib.errors import CheckpointError, ConfigError, OutputError, StoreError
 from hoi_lib.train import TrainConfig, Trainer, config_for, export, rate, settled, train
 
@@ -339,7 +339,7 @@ def test_epochs_are_counted_in_whole_batches_of_the_training_hands(store, tmp_pa
 
 
 def test_a_balanced_run_by_epochs_goes_on_bit_for_bit(store, tmp_path, monkeypatch):
-    config = replace(TINY, epochs=4.0, sampler="balanced", ema=0.0, clip=0.0, warmup=0, final_lr=1.0)
+    config = replace(TINY, epochs=4.0, data_sampler="balanced", ema=0.0, clip=0.0, warmup=0, final_lr=1.0)
     train(config, store, tmp_path / "whole", progress=False)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         at_step(patch, 5, lambda: os.kill(os.getpid(), signal.SIGINT))
@@ -353,7 +353,7 @@ def test_a_balanced_run_by_epochs_goes_on_bit_for_bit(store, tmp_path, monkeypat
 
 def test_the_sampler_decides_what_a_run_sees(store, tmp_path):
     losses = [
-        train(replace(TINY, steps=2, sampler=name), store, tmp_path / name, progress=False)["curves"]
+        train(replace(TINY, steps=2, data_sampler=name), store, tmp_path / name, progress=False)["curves"]
         for name in ("shuffled", "balanced")
     ]
     assert losses[0]["training/total"] != losses[1]["training/total"]
@@ -372,13 +372,13 @@ def test_a_run_from_before_a_setting_existed_goes_on(store, whole, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(whole[0], out)
     run = json.loads((out / "run.json").read_text())
-    for name in ("epochs", "sampler", "windows"):
+    for name in ("epochs", "data_sampler", "windows"):
         del run["config"][name]
     del run["config"]["denoiser"]["groups"]
     (out / "run.json").write_text(json.dumps(run))
     train(TINY, store, out, resume=True, progress=False)
-    with pytest.raises(ConfigError, match=r"another config\.sampler\."):
-        train(replace(TINY, sampler="balanced"), store, out, resume=True, progress=False)
+    with pytest.raises(ConfigError, match=r"another config\.data_sampler\."):
+        train(replace(TINY, data_sampler="balanced"), store, out, resume=True, progress=False)
 
 
 # --- what a run leaves -----------------------------------------------------------------------------------------------
@@ -446,6 +446,11 @@ def test_settings_are_read_from_text_by_the_type_of_their_field():
     assert config.batch == 32 and config.vertices == 78 and config.profile == "laptop"
 
 
+def test_no_setting_of_the_training_hides_one_of_the_network():
+    of_training, of_network = ({f.name for f in fields(kind)} for kind in (TrainConfig, DenoiserConfig))
+    assert not of_training & of_network
+
+
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
@@ -460,7 +465,7 @@ def test_settings_are_read_from_text_by_the_type_of_their_field():
         ({"epochs": "-1"}, "epochs -1.0: expected a number above 0"),
         ({"epochs": "inf"}, "epochs inf"),
         ({"epochs": "2", "steps": "9"}, "steps and epochs both say when a run ends"),
-        ({"sampler": "balance"}, "expected shuffled or balanced"),
+        ({"data_sampler": "balance"}, "expected shuffled or balanced"),
         ({"windows": "random"}, "expected first or tiled"),
         ({"denoiser.steps": "3"}, "no setting"),
     ],
@@ -481,7 +486,7 @@ def test_wider_networks_learn_more_slowly():
 def test_the_presets_of_the_real_sets_are_the_papers_training(preset, epochs):
     config = preset()
     assert (config.epochs, config.batch, config.lr, config.weight_decay) == (epochs, 32, 1e-4, 0.01)
-    assert (config.ema, config.clip, config.sampler) == (0, 0, "balanced")
+    assert (config.ema, config.clip, config.data_sampler) == (0, 0, "balanced")
     assert {rate(replace(config, steps=500), step) for step in (0, 1, 250, 500)} == {1.0}  # no schedule
     assert config.denoiser == for_profile(profiles.get("full"), paper) and config.denoiser.width == 512
     assert (config.vertices, config.loss_points, config.stride) == (778, 1024, 1)

@@ -28,7 +28,7 @@ class Protocol:
     final_lr: float = 1.0
     ema: float = 0.0
     clip: float = 0.0
-    sampler: str = "balanced"
+    data_sampler: str = "balanced"
 
     @property
     def settings(self) -> dict[str, Any]:
