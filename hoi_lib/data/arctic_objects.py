@@ -62,9 +62,10 @@ def _compare_parts(
     paths = [folder / "top.obj", folder / "bottom.obj"]
     if not all(path.is_file() for path in paths) or not moves.any():
         return []
-    to_top, to_bottom = (cKDTree(read_obj(path)[0]).query(vertices)[0] for path in paths)
-    if np.minimum(to_top, to_bottom).max() > 0.2 * np.ptp(vertices, axis=0).max():
+    meshes = [read_obj(path)[0] for path in paths]
+    if np.abs(_box(np.concatenate(meshes)) - _box(vertices)).max() > 0.2 * np.ptp(vertices, axis=0).max():
         return ["top.obj and bottom.obj lie elsewhere than mesh.obj: the parts could not be compared."]
+    to_top, to_bottom = (cKDTree(mesh).query(vertices)[0] for mesh in meshes)
     agree = float(np.where(moves, to_top <= to_bottom, to_bottom <= to_top).mean())
     if agree < 0.5:
         raise raw.damaged(
@@ -73,6 +74,10 @@ def _compare_parts(
             f"Pass --option top={1 - top}: this copy marks the moving part with {1 - top}.",
         )
     return [] if agree > 0.9 else [f"Only {agree:.0%} of parts.json agrees with top.obj and bottom.obj."]
+
+
+def _box(points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "2 3"]:
+    return np.stack([points.min(0), points.max(0)])
 
 
 def read_obj(path: Path) -> tuple[Float[np.ndarray, "V 3"], Int[np.ndarray, "F 3"]]:

@@ -164,6 +164,27 @@ def test_an_object_has_its_parts_its_hinge_and_its_word(tree, reader):
             np.testing.assert_array_equal(model.hinge_numbers(), [0, 0, 0, 0, 0, -1])
 
 
+def test_part_meshes_that_say_little_leave_a_note(copy):
+    folder = copy / "meta" / "object_vtemplates" / "laptop"
+    vertices, faces = read_obj(folder / "mesh.obj")
+    parts = np.array(json.loads((folder / "parts.json").read_text()))
+    wrong = parts.copy()
+    wrong[:: len(parts) // 200] ^= 1
+    (folder / "parts.json").write_text(json.dumps(wrong.tolist()))
+    assert any("of parts.json agrees with top.obj" in note for note in read_object(folder, "laptop").notes)
+    (folder / "parts.json").write_text(json.dumps(parts.tolist()))
+    fixture.write_obj(folder / "top.obj", *_moved(read_obj(folder / "top.obj"), 500))
+    assert read_object(folder, "laptop").notes == (
+        "top.obj and bottom.obj lie elsewhere than mesh.obj: the parts could not be compared.",
+    )
+    fixture.write_obj(folder / "mesh.obj", vertices, faces[1:])
+    assert any(note.endswith("is not watertight.") for note in read_object(folder, "laptop").notes)
+
+
+def _moved(mesh, shift):
+    return mesh[0] + shift, mesh[1]
+
+
 def test_polygons_texture_numbers_and_negative_numbers_are_read(tmp_path):
     path = tmp_path / "mesh.obj"
     path.write_text("# x\nv 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv 0 0 0\nvt 0 0\nf 1/1 2/1/1 3//1 4\nf -5 -3 -2\n")
