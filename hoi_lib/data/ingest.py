@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from tqdm.auto import tqdm
 
 from hoi_lib.data import pieces, store
@@ -37,13 +38,14 @@ PLAN = "build.json"
 
 @dataclass(frozen=True)
 class Report:
-    """What a build came to: the ``store``, how many ``clips`` and ``sequences``, and the ``skipped`` ones among them
-    as (sequence, reason), paths below the raw folder."""
+    """What a build came to: the ``store``, how many ``clips`` and ``sequences``, the ``skipped`` ones among them as
+    (sequence, reason), paths below the raw folder, and ``doubts`` about what was read."""
 
     store: ClipStore
     clips: int
     sequences: int
     skipped: list[tuple[str, str]]
+    doubts: list[str]
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,10 @@ def build(
             f"{source.folder}: none of {len(sequences)} sequences gives a clip; first: {first}", None, CHAPTER
         )
     skipped = sorted(harvest.skipped.items())
-    extra = {"notes": reader.notes, "skipped": skipped}
+    doubts = [doubt for doubt in map(doubt_of, models.values()) if doubt]
+    for doubt in doubts if progress else ():
+        _say(f"note: {doubt}")
+    extra = {"notes": reader.notes, "skipped": skipped, "doubts": doubts}
     written = store.write(
         out,
         _pieces(harvest.paths.values()),
@@ -109,7 +114,7 @@ def build(
         splits=splits,
     )
     shutil.rmtree(partial, ignore_errors=True)
-    return Report(written, len(written), len(sequences), skipped)
+    return Report(written, len(written), len(sequences), skipped, doubts)
 
 
 def _pieces(paths: Iterable[Path]) -> Iterator[Piece]:
@@ -280,3 +285,11 @@ def load_model(job: tuple[Source, str]) -> tuple[str, ObjectModel | str]:
         return name, _relative(error.what, source.folder)
     except Exception as error:  # as with sequences
         return name, _relative(f"object {name}: cannot be sampled ({type(error).__name__}: {error})", source.folder)
+
+
+def doubt_of(model: ObjectModel) -> str | None:
+    """What makes one ask whether an object's mesh file is whole: vertices that no face uses. None where all is well."""
+    loose = len(model.vertices) - len(np.unique(model.faces))
+    if not loose:
+        return None
+    return f"object {model.name}: {loose} of {len(model.vertices)} vertices belong to no face; is its mesh file whole?"

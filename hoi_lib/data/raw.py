@@ -83,13 +83,14 @@ class Reader(ABC):
 
 
 def reader_for(name: str, folder: str | os.PathLike, **options: object) -> Reader:
-    """The reader of the set ``name`` (a key of :data:`READERS`) on a downloaded folder.
+    """The reader of the set ``name`` on a downloaded folder: a key of :data:`READERS`, or "module:Class" of your own.
 
     Raises :class:`ConfigError` for an unknown set or option and :class:`RawDataError` for a folder of another layout.
     """
-    if name not in READERS:
+    target = READERS.get(name, name)
+    if ":" not in target:
         raise ConfigError(f"no data set is called {name!r}: expected one of {', '.join(READERS)}.", None, CHAPTER)
-    module, kind = READERS[name].split(":")
+    module, kind = target.split(":")
     folder = Path(folder)
     if not folder.is_dir():
         raise RawDataError(f"{folder}: no such folder", f"--raw names the downloaded {name} folder.", CHAPTER)
