@@ -146,10 +146,10 @@ class Grab(Reader):
         if verb not in words.verbs:
             raise damaged(path, f"motion_intent {action!r} is no action of GRAB")
         total = int(_number(path, content, "n_frames"))
-        _, points = self._object(name)
         frames = self._window(path, name, total, _stride(path, content))
         thing = _object_track(path, content, total, frames, name, word)
         recorded = {side: self._hand(path, content, side, total, frames) for side in SIDES}
+        _, points = self._object(name)
         hands = {side: track for side, track in recorded.items() if self._touches(side, track, thing, points)}
         if not hands:
             raise damaged(path, f"no hand comes within {100 * TOUCH:g} cm of the object", None)
