@@ -18,6 +18,7 @@ from hoi_lib.topology import boundary_loops, components, face_outwards, is_close
 CHAPTER = "chapter 4, “Your own mesh”"
 UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 MOST_FACES = 20_000
+FARTHEST = 1e9  # units of a file
 GRASPABLE = 0.15  # metres: the longest side given to a mesh whose unit cannot be told
 Vertices = Float[np.ndarray, "_ 3"]
 Faces = Int[np.ndarray, "_ 3"]
@@ -126,9 +127,10 @@ def _arrays(loaded: object, label: str) -> tuple[Vertices, Faces]:
     faces = np.concatenate([np.asarray(m.faces, np.int64) + o for m, o in zip(meshes, offsets, strict=True)])
     if faces.min() < 0 or faces.max() >= len(vertices):
         raise MeshError(f"{label}: a face names a vertex that is not there.", "Save the mesh again.", CHAPTER)
-    bad = ~np.isfinite(vertices).all(1)
+    bad = ~(np.abs(vertices) < FARTHEST).all(1)
     if bad.any():
-        raise MeshError(f"{label}: {bad.sum()} of {len(bad)} vertices are not finite.", "Save the mesh again.", CHAPTER)
+        what = "not finite, or farther away than any unit explains"
+        raise MeshError(f"{label}: {bad.sum()} of {len(bad)} vertices are {what}.", "Save the mesh again.", CHAPTER)
     return vertices, faces
 
 

@@ -12,6 +12,7 @@ import io
 import pickle
 import pickletools
 import re
+import warnings
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -35,7 +36,9 @@ def parse(content: bytes) -> object:
     }
     if version not in headers:
         raise Refused(f"an .npy file of version {version}")
-    shape, fortran, dtype = headers[version](file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # numpy's, on headers written by Python 2
+        shape, fortran, dtype = headers[version](file)
     if dtype.kind == "O":
         return _objects(content[file.tell() :], shape)
     if dtype.hasobject or dtype.names is not None:

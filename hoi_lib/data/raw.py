@@ -12,6 +12,7 @@ import json
 import os
 import pickle
 import re
+import tokenize
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -108,7 +109,8 @@ def reader_for(name: str, folder: str | os.PathLike, **options: object) -> Reade
 
 # what numpy, json, zipfile and pickle raise when they meet bytes that are not what they should be
 DAMAGE = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError)
-DAMAGE += (RecursionError, SyntaxError, NotImplementedError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error)
+DAMAGE += (RecursionError, SyntaxError, tokenize.TokenError, NotImplementedError)
+DAMAGE += (pickle.UnpicklingError, zipfile.BadZipFile, zlib.error)
 
 
 def damaged(path: str | os.PathLike, reason: object, mend: str | None = AGAIN) -> RawDataError:
@@ -191,14 +193,14 @@ def load_text_numbers(path: str | os.PathLike, count: int | None = None) -> np.n
 
     Raises :class:`RawDataError` for a file that is missing, empty, holds a word or a value that is not finite.
     """
-    words = read_text(path).split()
+    text = read_text(path)
     try:
-        numbers = np.array([float(word) for word in words])
+        numbers = np.array([float(word) for word in text.split()])
     except ValueError as error:
         raise damaged(path, f"not a file of numbers ({_short(error)})") from error
     if count is not None and len(numbers) != count:
         raise damaged(path, f"holds {len(numbers)} numbers, expected {count}")
-    if not np.isfinite(numbers).all() or any("_" in word for word in words):
+    if not np.isfinite(numbers).all() or "_" in text or not text.isascii():
         raise damaged(path, "holds a value that is no finite number")
     return numbers
 
