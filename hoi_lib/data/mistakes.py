@@ -1,7 +1,8 @@
 """Classic mistakes in reading a recording, made on purpose: what a clip looks like when one convention is missed.
 
 Each function takes a sound clip and its object's model and returns both as a reader would hand them out that makes
-this one mistake. The book shows them side by side; a check of data sets has to find them. L frames.
+this one mistake. The book shows them side by side; a check of data sets has to find them. :func:`witnesses` are six
+numbers of a clip by which some of them can be noticed. L frames. Metres, radians.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from hoi_lib.data.fingers import LIMITS, fingers_of
 from hoi_lib.errors import ConfigError
 from hoi_lib.hand import load_hand
+from hoi_lib.metrics import hand_object_distance
 from hoi_lib.motion import HandTrack, MotionClip
 from hoi_lib.objects import ObjectModel
 from hoi_lib.rotations import axis_angle_to_matrix, matrix_to_axis_angle, matrix_to_rot6d, rot6d_to_matrix
@@ -103,7 +106,7 @@ def _transposed(clip: MotionClip, model: ObjectModel) -> Read:
     return replace(clip, object=replace(clip.object, rotation=clip.object.rotation.swapaxes(1, 2).copy())), model
 
 
-def _bent(track: HandTrack, side: str, times: float) -> HandTrack:
+def _bent(track: HandTrack, side: str, times: float | int) -> HandTrack:
     """The fingers with ``times`` the mean pose of the hand's file added, as vectors, which is how layers add it."""
     mean = load_hand(side).hands_mean.numpy().reshape(15, 3)
     fingers = matrix_to_axis_angle(np.asarray(track.rotations[:, 1:], np.float64)) + times * mean
@@ -209,3 +212,40 @@ MISTAKES: dict[str, Mistake] = {
     "slow motion": Mistake("120 read as 30", ("grab",), "120 frames are one second", _slow),
 }
 """Every mistake by its name, in the order in which the book shows them."""
+
+
+# --------------------------------------------------------------------------------------------------------- witnesses
+
+BOUNDS = {"reach (m)": 3.0, "touch": 0.9, "depth (mm)": 10.0, "bend (rad)": 0.2, "drift (mm)": 5.0, "speed (m/s)": 0.3}
+AT_LEAST = ("touch", "speed (m/s)")  # the others are at most their bound
+
+
+def witnesses(clip: MotionClip, model: ObjectModel, held: Array) -> dict[str, float]:
+    """Six numbers by which a broken clip may be known, under the names of :data:`BOUNDS`.
+
+    How far from the origin the object gets; in which share of the frames ``held`` (of any length: they are stretched
+    to the clip's) some hand touches; how deep one gets; how far a finger's bend exceeds what is comfortable; how far
+    the object moves before it is held; and how fast a wrist ever is.
+    """
+    held = held[np.minimum(np.arange(clip.frames) * len(held) // clip.frames, len(held) - 1)]
+    near, bend, speed = [], 0.0, 0.0
+    for side, track in clip.hands.items():
+        rotations, transl, betas = (torch.as_tensor(x).float() for x in (track.rotations, track.transl, track.betas))
+        with torch.no_grad():
+            vertices = load_hand(side).from_matrices(rotations, transl, betas).vertices
+        near.append(hand_object_distance(vertices, clip.object, model))
+        angles = fingers_of(load_hand(side)).angles(rotations[:, 1:])[..., 0]
+        low, high = LIMITS[:15].T
+        bend = max(bend, float(torch.maximum(low - angles, angles - high).amax()))
+        steps = np.diff(track.transl + rest_wrist(side, track), axis=0)
+        speed = max(speed, clip.fps * float(np.linalg.norm(steps, axis=1).max()))
+    places, first = clip.object.transl, max(int(held.argmax()), 1)
+    touching = np.min([n.distance_L for n in near], axis=0) <= 0.005
+    drift = np.linalg.norm(places[:first] - places[0], axis=1).max()
+    found = (np.abs(places).max(), touching[held].mean(), 1000 * max(n.depth_L.max() for n in near))
+    return dict(zip(BOUNDS, map(float, (*found, bend, 1000 * drift, speed)), strict=True))
+
+
+def objections(found: dict[str, float]) -> list[str]:
+    """The witnesses whose number breaks its bound."""
+    return [k for k, bound in BOUNDS.items() if (found[k] < bound if k in AT_LEAST else found[k] > bound)]
