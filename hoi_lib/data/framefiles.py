@@ -84,7 +84,8 @@ def span_of(tables: Sequence[FrameFiles], gaps: float) -> range:
     for table in tables:
         missing = len(span) - len(table.frames)
         if missing > gaps * len(span):
-            first = int(np.setdiff1d(np.arange(span.start, span.stop), table.frames)[0])
+            late = np.flatnonzero(table.frames != np.arange(len(table.frames)) + span.start)
+            first = span.start + int(late[0] if len(late) else len(table.frames))
             raise raw.damaged(table.folder, f"{missing} of {len(span)} frames are missing, the first {first:06d}.txt")
     return span
 
