@@ -3,12 +3,15 @@
 import json
 import os
 import shutil
+import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from hoi_lib import data
 from hoi_lib.data import store
+from hoi_lib.data.pieces import pack
 from hoi_lib.data.splits import SPLITS, leaks, split_of, subjects_of
 from hoi_lib.errors import ConfigError, OutputError, StoreError
 from hoi_lib.objects import load_object
@@ -161,6 +164,39 @@ def test_the_leak_test_can_fail():
         subjects_of("training")
     with pytest.raises(ConfigError, match="s11"):
         split_of("s11")
+
+
+def test_a_store_keeps_splits_of_its_own(small_set, tmp_path):
+    assert small_set.splits == SPLITS
+    own = write(tmp_path / "own", small_set[:6], splits={"train": ["s01", "s02"], "test": ("s10",)})
+    assert data.load(tmp_path / "own").splits == {"train": ("s01", "s02"), "val": (), "test": ("s10",)}
+    assert len(own.subset("val")) == 0 and list(own.subset("val")) == [] and own.subset("val").objects == ()
+    assert set(own.subset("train").subjects) <= {"s01", "s02"}
+    assert own.fingerprint != write(tmp_path / "other", small_set[:6]).fingerprint
+    with pytest.raises(ConfigError, match="no split"):
+        own.subset("all")
+
+
+def test_clips_and_pieces_of_them_are_the_same_bytes(small_set, tmp_path):
+    clips = list(small_set[:5])
+    one = write(tmp_path / "one", clips)
+    mixed = write(tmp_path / "mixed", [pack(clips[:2]), clips[2], pack([]), pack(clips[3:])])
+    assert one.fingerprint == mixed.fingerprint
+
+
+def test_memory_does_not_grow_with_the_number_of_clips(small_set, tmp_path):
+    clip = small_set[0]
+
+    def peak(count):
+        tracemalloc.start()
+        write(tmp_path / str(count), (replace(clip, name=f"clip_{i}") for i in range(count)))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    peak(2)  # what is imported and sampled once
+    frames = 200 * clip.frames * (99 + 10) * 4
+    assert peak(220) - peak(20) < frames / 4
 
 
 def test_slices_and_views_keep_the_folder(small_set):
