@@ -122,10 +122,45 @@ VERB_RULES = {
     "close": ("takes the moving part of {object} and closes it", "follow the hinge", "bend as it swings in", "pinch"),
     "hand over": ("takes {object} and reaches it to someone", "open at the end", "straighten to let go", "power"),
 }
+# what recorded sets add to that
+VERB_RULES |= {
+    "cut": ("opens and shuts {object} to cut", "open and close together", "stretch and bend in turn", "handle"),
+    "operate": ("reaches out and works the controls of {object}", "push and turn", "give slightly under load", "press"),
+    "point": ("comes near and points at {object}", "hold still as it points", "stay as they are", "press"),
+    "sprinkle": ("turns {object} over and shakes it gently", "grip firmly", "stay stiff; the wrist swings", "power"),
+    "type": ("hovers above {object} and types", "tap down one after the other", "dip and rise in turn", "press"),
+    "browse": ("holds {object} and pages through it", "slide along and turn over", "bend and stretch lightly", "pinch"),
+    "brush": ("leads {object} to the mouth and moves it to and fro", "keep their hold", "stay fixed", "lateral"),
+    "call": ("raises {object} to the ear and holds it there", "keep their hold", "stay fixed", "power"),
+    "chop": ("raises {object} and brings it down again and again", "grip firmly", "stay stiff", "handle"),
+    "clean": ("takes {object} and wipes over it", "rub along the surface", "bend and stretch lightly", "pinch"),
+    "cook": ("holds {object} level and swings it", "grip firmly", "stay stiff; the wrist swings", "handle"),
+    "drink": ("raises {object} to the mouth and tilts it", "keep their hold", "stay fixed; the wrist rolls", "power"),
+    "eat": ("raises {object} to the mouth", "hold lightly", "stay almost still", "tripod"),
+    "fly": ("lifts {object} and lets it glide through the air", "hold lightly", "stay almost still", "tripod"),
+    "peel": ("holds {object} and strips its skin off", "pinch and pull", "bend as they pull", "pinch"),
+    "play": ("holds {object} and plays with it", "press down in turn", "dip and rise in turn", "tripod"),
+    "see": ("raises {object} to the eyes", "hold lightly", "stay almost still", "tripod"),
+    "set": ("takes {object} and sets it", "turn its small parts", "bend and stretch in turn", "pinch"),
+    "stamp": ("lifts {object} and presses it down", "grip firmly", "stay stiff under the load", "power"),
+    "staple": ("presses {object} together from above", "push down and ease", "give slightly under load", "press"),
+    "switch on": ("holds {object} and presses its switch", "push down and lift off", "give under load", "power"),
+    "take picture": ("raises {object} to the eyes and presses its release", "hold it level", "stay still", "tripod"),
+    "toast": ("raises {object} and moves it forward", "keep their hold", "stay fixed", "power"),
+    "use": ("takes {object} and does with it what it is made for", "keep their hold", "stay fixed", "power"),
+    "wear": ("carries {object} to the body and puts it on", "spread as it slides on", "stretch slowly", "pinch"),
+    "take out": ("reaches in, takes {object} and draws it out", "keep their hold", "stay fixed as it rises", "power"),
+    "put in": ("carries {object} in and sets it down", "let go last", "open slowly at the end", "power"),
+    "apply": ("holds {object} and spreads it on the other hand", "press lightly", "give under load", "power"),
+    "read": ("holds {object} open before the eyes", "keep it open", "stay almost still", "edge"),
+    "spray": ("aims {object} and presses its head", "push down and ease", "bend a little more, then ease", "power"),
+}
 PARTS = {
     "mug": "the body beside the handle", "hammer": "the handle", "bottle": "the body below the neck", "bowl": "the rim",
     "laptop": "the front edge of the screen", "lidded box": "the rim of the lid", "notebook": "the edge of the cover",
-    "pliers": "the two grips", "phone": "the long edges",
+    "pliers": "the two grips", "phone": "the long edges", "knife": "the handle", "frying pan": "the handle",
+    "teapot": "the handle", "wineglass": "the stem", "toothbrush": "the handle", "headphones": "the two shells",
+    "coffeemug": "the body beside the handle", "camera": "the two sides", "eyeglasses": "the two temples",
 }  # fmt: skip
 UNKNOWN_VERB = ("moves with {object} as told: {text}", "adapt to its shape", "bend until contact", "power")
 
@@ -141,9 +176,9 @@ def refine(text: str, side: str | None = None, family: str | None = None) -> Ref
         raise TextError(f"grasp family {family!r}: expected one of {', '.join(FAMILIES)}.")
     parsed = parse(text)
     motion, fingers, joints, usual = VERB_RULES.get(parsed.verb, UNKNOWN_VERB)
-    noun = parsed.object or "object"
+    noun = parsed.noun or "object"
     workers, hold, bend = FAMILIES[family or usual]
-    part = PARTS.get(noun, f"the body of the {noun}")
+    part = PARTS.get(parsed.object, f"the body of the {noun}")
     who, meanwhile = _hands(parsed.hands, side)
     return Refinement(
         f"{who} {motion.format(object=f'the {noun}', text=text.strip().rstrip('.'))}. {meanwhile}".strip(),

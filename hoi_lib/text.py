@@ -60,16 +60,27 @@ SYNONYMS = {
     "examine": "inspect", "turn over": "inspect", "twist": "screw", "unscrew": "screw", "push": "press", "tap": "press",
     "shut": "close", "give": "hand over", "pass": "hand over",
 }  # fmt: skip
+MISSPELT = {"openning": "open", "takes take": "take out", "pictured": "take picture"}  # in published captions
 OBJECT_SYNONYMS = {
     "cup": "mug", "tin": "can", "sphere": "ball", "cube": "box", "flask": "bottle", "smartphone": "phone",
     "dish": "bowl", "mallet": "hammer", "computer": "laptop", "book": "notebook", "chest": "lidded box",
     "scissors": "pliers",
 }  # fmt: skip
+# further things that recorded sets have people take; words that mean something else as well stand in LOOSE_OBJECTS
+FURTHER_OBJECTS = (
+    "capsulemachine", "ketchup", "microwave", "mixer", "waffleiron", "espressomachine", "airplane", "apple", "banana",
+    "binoculars", "camera", "coffeemug", "doorknob", "duck", "elephant", "eyeglasses", "flashlight", "flute",
+    "headphones", "knife", "mouse", "rubberduck", "stapler", "teapot", "toothbrush", "toothpaste", "wineglass",
+    "wristwatch", "cylinder", "pyramid", "torus", "alarm clock", "frying pan", "game controller", "light bulb",
+    "piggy bank", "stanford bunny", "water bottle", "cubemiddle", "espresso", "lotion", "milk", "cocoa", "chips",
+    "cappuccino",
+)  # fmt: skip
+LOOSE_OBJECTS = ("hand", "body", "table", "train", "watch", "stamp", "spray")
 CATEGORIES = (
     "ball", "box", "can", "bottle", "mug", "bowl", "hammer", "phone", "laptop", "lidded box", "notebook", "pliers",
 )  # fmt: skip
 PLURALS = ("pliers",)
-PREPARING = ("grasp", "lift")  # "pick up the mug and pour" asks for pouring
+PREPARING = ("grasp", "lift", "use", "see", "set")  # "pick up the mug and pour" asks for pouring
 
 
 @dataclass(frozen=True)
@@ -87,11 +98,16 @@ class Captions:
 
 @dataclass(frozen=True)
 class Parsed:
-    """What a sentence asks for; None where it does not say."""
+    """What a sentence asks for; None where it does not say.
+
+    ``verb`` and ``object`` are words of the vocabulary, ``noun`` is the object in the sentence's own word ("cup" where
+    ``object`` is "mug"), ``hands`` "left", "right" or "both".
+    """
 
     verb: str | None
     object: str | None
     hands: str | None
+    noun: str | None = None
 
 
 def forms(verb: str) -> Forms:
@@ -154,30 +170,60 @@ def parse(text: str) -> Parsed:
             "chapter 4, “Captions”",
         )
     words = " ".join(re.findall(r"[^\W_]+", text.lower()))
-    found = _find(words, _verb_phrases())
-    acting = [verb for verb in found if verb not in PREPARING]
-    nouns = _find(words, {**{c: c for c in CATEGORIES}, **OBJECT_SYNONYMS})
-    return Parsed((acting or found or [None])[0], (nouns or [None])[0], _hands(words))
+    telling = _without_hands(words)
+    verbs = [verb for verb, _ in _find(_LEADING_NOUN.sub("", telling), _verb_phrases())]
+    acting = [v for i, v in enumerate(verbs) if v not in PREPARING and (i == 0 or v not in LOOSE_OBJECTS)]
+    verb = (acting or verbs or [None])[0]
+    nouns = _find(re.sub(r"\bhand(?:s|ed|ing)? over\b", " ", telling), _nouns())
+    firm = [pair for pair in nouns if pair[0] not in LOOSE_OBJECTS] or [pair for pair in nouns if pair[0] != verb]
+    thing, noun = (firm or nouns or [(None, None)])[0]
+    return Parsed(verb, thing, _hands(words), noun)
+
+
+@cache
+def known_verbs() -> tuple[str, ...]:
+    """Every verb whose forms a sentence is searched for, those of :data:`VERBS` first."""
+    return (*VERBS, *FURTHER_VERBS)
 
 
 @cache
 def _verb_phrases() -> dict[str, str]:
-    phrases = dict(SYNONYMS)
-    for verb, forms in VERBS.items():
-        phrases |= dict.fromkeys((forms.base, forms.gerund, forms.third, forms.participle), verb)
+    phrases = SYNONYMS | MISSPELT
+    for verb in known_verbs():
+        named = forms(verb)
+        phrases |= dict.fromkeys((named.base, named.gerund, named.third, named.participle), verb)
+    for verb in SYNONYMS:
+        named = forms(verb)
+        phrases = dict.fromkeys((named.gerund, named.third, named.participle), SYNONYMS[verb]) | phrases
     return phrases
 
 
-def _find(words: str, phrases: Mapping[str, str]) -> list[str]:
-    """Values of the phrases that occur in ``words``, in their order there; a longer phrase hides those inside it."""
-    alternatives = "|".join(re.escape(p) for p in sorted(phrases, key=len, reverse=True))
-    return [phrases[m.group(1)] for m in re.finditer(rf"\b({alternatives})(?:e?s)?\b", _join_hand_over(words))]
+@cache
+def _nouns() -> dict[str, str]:
+    own = (*CATEGORIES, *FURTHER_OBJECTS, *LOOSE_OBJECTS)
+    return {**{word: word for word in own}, **OBJECT_SYNONYMS}
 
 
-def _join_hand_over(words: str) -> str:
+def _find(words: str, phrases: Mapping[str, str]) -> list[tuple[str, str]]:
+    """(value, phrase) of the phrases in ``words``, in their order there; a longer phrase hides those inside it."""
+    found = _pattern(tuple(phrases)).finditer(words)
+    return [(phrases[m.group(1)], m.group(1)) for m in found]
+
+
+@cache
+def _pattern(phrases: tuple[str, ...]) -> re.Pattern:
+    alternatives = "|".join(re.escape(phrase) for phrase in sorted(phrases, key=len, reverse=True))
+    return re.compile(rf"\b({alternatives})(?:e?s)?\b")
+
+
+def _without_hands(words: str) -> str:
     """Take out the hands, lest "right hand" be read as a verb, and write "hand the ball over" in one piece."""
-    words = re.sub(r"\b(?:both|two|left|right) hands?\b(?! over)", " ", words)
-    return re.sub(r"\b(hand(?:s|ing|ed)?) ((?:\w+ ){1,4}?)over\b", r"\1 over \2", words)
+    words = re.sub(r"\b(?:(?:both|two|left|right) hands?|with (?:my |your |the )?hands?)\b(?! over)", " ", words)
+    return re.sub(r"\b(hand(?:s|ing|ed)?) ((?:(?!(?:is|are|hand\w*) )\w+ ){1,4}?)over\b", r"\1 over \2", words)
+
+
+# "Stamp is passed" tells of no stamping
+_LEADING_NOUN = re.compile(rf"^(?:{'|'.join(LOOSE_OBJECTS)}) (?=(?:is|are|handed) )")
 
 
 def _hands(words: str) -> str | None:

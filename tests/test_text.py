@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoi_lib.errors import TextError
-from hoi_lib.text import CATEGORIES, HANDS, VERBS, captions, parse
+from hoi_lib.text import CATEGORIES, HANDS, VERBS, Forms, captions, forms, known_verbs, parse
 
 
 def test_the_four_forms_of_a_caption():
@@ -44,6 +44,39 @@ def test_free_sentences(text, verb, noun, hands):
     assert (parsed.verb, parsed.object, parsed.hands) == (verb, noun, hands)
 
 
+@pytest.mark.parametrize(
+    ("text", "verb", "noun"),
+    [
+        ("Chop apple with right hand.", "chop", "apple"),
+        ("Take out cocoa with both hands.", "take out", "cocoa"),
+        ("Camera is used to take picture with left hand.", "take picture", "camera"),
+        ("Hand over hand with right hand.", "hand over", "hand"),
+        ("Left hand lifts stamp.", "lift", "stamp"),
+        ("Stamp is stamped with both hands.", "stamp", "stamp"),
+        ("Hand it over with the hand", "hand over", None),
+        ("Grabbing book with right hand.", "grasp", "book"),
+        ("Spray the table with the spray", "spray", "table"),
+    ],
+)
+def test_words_of_recorded_sets_are_understood_as_they_are_written(text, verb, noun):
+    assert (parse(text).verb, parse(text).noun) == (verb, noun)
+
+
+@pytest.mark.parametrize(
+    ("verb", "expected"),
+    [
+        ("grab", Forms("grab", "grabbing", "grabs", "grabbed")),
+        ("switch on", Forms("switch on", "switching on", "switches on", "switched on")),
+        ("see", Forms("see", "seeing", "sees", "seen")),
+        ("apply", Forms("apply", "applying", "applies", "applied")),
+        ("toggle", Forms("toggle", "toggling", "toggles", "toggled")),
+        ("fly", Forms("fly", "flying", "flies", "flown")),
+    ],
+)
+def test_the_forms_of_a_verb_follow_the_rules_of_spelling(verb, expected):
+    assert forms(verb) == expected
+
+
 @pytest.mark.parametrize("text", ["", "   ", "123 !?", "\n"])
 def test_a_sentence_without_words_is_refused(text):
     with pytest.raises(TextError, match="holds no words"):
@@ -56,7 +89,7 @@ def test_parsing_never_fails_in_another_way(text):
         parsed = parse(text)
     except TextError:
         return
-    assert parsed.verb in {None, *VERBS} and parsed.hands in {None, *HANDS}
+    assert parsed.verb in {None, *known_verbs()} and parsed.hands in {None, *HANDS}
 
 
 def test_unknown_words_in_a_caption_are_refused():
