@@ -23,6 +23,7 @@ to 30. Nothing is guessed: a field that can be misread has to be said, and whate
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -34,7 +35,7 @@ import torch
 from hoi_lib.catalogue import Hinge
 from hoi_lib.data import raw
 from hoi_lib.data.vocabulary import caption_forms
-from hoi_lib.errors import HoiError, RawDataError
+from hoi_lib.errors import HoiError, MeshError, RawDataError
 from hoi_lib.hand import load_hand
 from hoi_lib.meshfile import UNITS
 from hoi_lib.meshfile import read as read_mesh
@@ -63,7 +64,7 @@ class Own(raw.Reader):
     name = "own"
     version = 1
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: str | os.PathLike):
         self.folder = Path(folder)
         self._settings = self._read_settings()
         if not self.sequences():
@@ -184,7 +185,10 @@ class Own(raw.Reader):
 
     def _surface(self, path: Path) -> tuple[Array, Array, list[str]]:
         """Vertices in metres, faces and notes of a mesh of a size that hands hold."""
-        _, vertices, faces, notes = read_mesh(path, self._settings.get("scale", "m"))
+        try:
+            _, vertices, faces, notes = read_mesh(path, self._settings.get("scale", "m"))
+        except MeshError as error:
+            raise RawDataError(error.what, error.mend, error.chapter) from error
         longest = float(np.ptp(vertices, axis=0).max())
         if not SIZE[0] <= longest <= SIZE[1]:
             said = 'Say {"scale": "mm"} in dataset.json if that is its unit.'
@@ -204,7 +208,7 @@ class Own(raw.Reader):
         return Hinge(origin * UNITS.get(scale, scale), axis / length, limits)
 
 
-def validate(folder: Path) -> list[tuple[str, str]]:
+def validate(folder: str | os.PathLike) -> list[tuple[str, str]]:
     """Read every clip and every object that one names: what does not fit, as (sequence, message), in order.
 
     An empty list means that :func:`hoi_lib.data.ingest.build` will skip nothing. Raises :class:`RawDataError` where

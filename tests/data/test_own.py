@@ -1,6 +1,8 @@
 """A folder of one's own recordings: what fits comes back exactly, and what does not is named."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -254,3 +256,15 @@ def test_every_fourth_frame_of_120_is_exact(items, tmp_path):
     folder = write_set(tmp_path, items[:1], fps=120, **dense)
     found = Own(folder).read(Own(folder).sequences()[0])[0]
     assert found.frames == clip.frames and close(world(clip, model), world(found, model)) < 1e-9
+
+
+def test_the_example_of_the_appendix_is_a_data_set(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "book" / "appendices" / "own_data.md").read_text(encoding="utf-8")
+    example, checking = re.findall(r"```python\n(.*?)```", page, re.S)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "own_data.md", "exec"), {})
+    exec(compile(checking.replace("print(message)", "raise AssertionError(message)"), "own_data.md", "exec"), {})
+    [clip] = Own(tmp_path / "mine").read("anna/lift_ball_01")
+    assert (clip.frames, clip.caption, list(clip.hands)) == (90, "Lift ball with right hand.", ["right"])
+    depth = Own(tmp_path / "mine").object("ball").signed_distance(np.zeros((1, 3)))
+    assert abs(depth[0] + 0.035) < 0.002
