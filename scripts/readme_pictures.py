@@ -22,7 +22,7 @@ TEXT = "Pick up the mug and pour with right hand."
 def main() -> None:
     """Write hero.png and grasp.gif."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=6, help="of seeds 0 to 6 the one whose hand hides the least")
     seed = parser.parse_args().seed
     shape = load_object("mug_medium")
     mesh = trimesh.Trimesh(shape.vertices * 0.95, shape.faces, process=False)
