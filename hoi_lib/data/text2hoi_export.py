@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -130,7 +130,7 @@ class _Export:
         spool = Path(tempfile.mkdtemp(dir=self.folder))
         rows, counts = [], []
         with ExitStack() as stack:
-            files: dict[str, BinaryIO] = {}
+            files: dict[str, BufferedIOBase] = {}
             for clip in tqdm(self.clips, "exporting", unit="clip", disable=None if progress else True, leave=False):
                 arrays, found, row = self._clip(clip)
                 for name, array in {**arrays, **found}.items():
@@ -307,7 +307,7 @@ def _six(matrices: Array) -> Array:
     return matrix_to_rot6d(torch.as_tensor(np.ascontiguousarray(matrices))).numpy()
 
 
-def _header(file: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+def _header(file: BufferedIOBase, dtype: np.dtype, shape: tuple[int, ...]) -> None:
     entries = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, entries)
 
@@ -315,14 +315,14 @@ def _header(file: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]) -> None:
 class _Later:
     """A vector that a pickler takes from a file when its turn comes, and lets go again."""
 
-    def __init__(self, file: BinaryIO, kind: np.dtype, count: int):
+    def __init__(self, file: BufferedIOBase, kind: np.dtype, count: int):
         self.file, self.kind, self.count = file, kind, count
 
     def __reduce__(self) -> tuple:
         return np.frombuffer(self.file.read(self.count * self.kind.itemsize), self.kind).__reduce__()
 
 
-def _write_vectors(member: BinaryIO, file: BinaryIO, kind: np.dtype, counts: list[int]) -> None:
+def _write_vectors(member: BufferedIOBase, file: BufferedIOBase, kind: np.dtype, counts: list[int]) -> None:
     """An object array (N,) of vectors as numpy writes it, without ever holding all of them."""
     vectors = np.empty(len(counts), object)
     for index, count in enumerate(counts):
