@@ -109,6 +109,20 @@ def data_check(folder: Path) -> None:
         raise HoiError(f"{folder}: {len(missed)} of {len(rows)} figures missed: {', '.join(missed)}.")
 
 
+@data.command("export")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of data.npz and its companions.")
+@click.option("--as", "flavour", type=click.Choice(["arctic", "grab", "h2o"]), help="Whose fields; its own, or arctic.")
+@example("hoi data export data/laptop --out exported --as arctic")
+def data_export(folder: Path, out: Path, flavour: str | None) -> None:
+    """Write a data set as Text2HOI's processed files; "hoi data build text2hoi" reads them back."""
+    from hoi_lib.data import load, text2hoi
+
+    store = load(folder)
+    text2hoi.write(out, store, flavour=flavour, progress=True)
+    click.echo(f"wrote {out}: {len(store)} clips")
+
+
 @app.group()
 def mano() -> None:
     """Work with MANO files."""

@@ -49,12 +49,13 @@ def write(
     folder: str | Path,
     clips: Sequence[MotionClip],
     objects: Callable[[str], ObjectModel] | None = None,
-    flavour: str = "arctic",
+    flavour: str | None = None,
     dtype: type = np.float32,
     slips: bool = False,
     progress: bool = False,
 ) -> Path:
-    """Write ``clips`` (a store, or any sequence) as a processed folder of the set ``flavour`` and return it.
+    """Write ``clips`` (a store, or any sequence) as a processed folder of the set ``flavour`` and return it; by default
+    of the set that a store comes from, or of "arctic".
 
     ``objects`` gives the model of each object name; a store brings its own. "arctic" alone has room for hinges: its
     objects are turned so that the hinge is −z through the origin, which moves nothing in the world. Hands are written
@@ -63,6 +64,9 @@ def write(
     A folder of that name that :func:`write` did not write raises :class:`OutputError`; so does a full disk. A hinge in
     a flavour without one, another frame rate, and a pose that has no offset raise :class:`ConfigError`.
     """
+    if flavour is None:
+        source = getattr(clips, "source", None)
+        flavour = source if source in VOCABULARIES else "arctic"
     if flavour not in VOCABULARIES:
         raise ConfigError(f"flavour {flavour!r}: expected one of {', '.join(VOCABULARIES)}.")
     folder = Path(folder)
