@@ -45,7 +45,7 @@ def default(profile: str | None = None, progress: bool = True) -> ClipStore:
 
 
 def check(folder: str | os.PathLike, progress: bool = True) -> list:
-    """Measure the quality of a store: rows (name, value, bound, ok); see :mod:`hoi_lib.data.quality`."""
+    """Measure the quality of a store: rows (name, value, bound, ok, detail); see :mod:`hoi_lib.data.quality`."""
     from hoi_lib.data import quality
 
     return quality.measure(folder, progress)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hoi_lib.data import symptoms, trials
-from hoi_lib.data.probe import Excerpt, choose
+from hoi_lib.data.probe import CLIPS, Excerpt, choose
 from hoi_lib.data.store import ClipStore
 from hoi_lib.data.symptoms import CLEAR, FOUND, UNKNOWN, Finding
 from hoi_lib.data.trials import TRIALS, Outcome, Trial
@@ -19,17 +19,17 @@ from hoi_lib.data.trials import TRIALS, Outcome, Trial
 __all__ = ["CLEAR", "FOUND", "UNKNOWN", "Finding", "detect", "examine"]
 
 
-def detect(store: ClipStore) -> list[Finding]:
+def detect(store: ClipStore, clips: int = CLIPS) -> list[Finding]:
     """The mistakes that a store shows, each with its evidence and one sentence; an empty list for a sound one."""
-    return [finding for finding in examine(store) if finding.state == FOUND]
+    return [finding for finding in examine(store, clips) if finding.state == FOUND]
 
 
-def examine(store: ClipStore) -> list[Finding]:
-    """A verdict on every mistake known here, "found", "clear" or "cannot tell", from up to 40 clips of the store.
+def examine(store: ClipStore, clips: int = CLIPS) -> list[Finding]:
+    """A verdict on every mistake known here, "found", "clear" or "cannot tell", from up to ``clips`` clips of a store.
 
     A mistake that is found is undone before the next is looked for, so that one mistake is not taken for several.
     """
-    excerpts = choose(store)
+    excerpts = choose(store, clips)
     if not excerpts:
         return []
     long, excerpts = symptoms.lengths(excerpts)
@@ -44,7 +44,9 @@ def examine(store: ClipStore) -> list[Finding]:
     if drift.state == FOUND and step.state == FOUND:  # a moving camera makes every object move, also before it is held
         step = replace(step, state=UNKNOWN)
     findings += [step, drift, symptoms.pace(excerpts)]
-    return [*findings, symptoms.apart(excerpts, lambda: any(f.state == FOUND for f in findings))]
+    explained = any(f.state == FOUND for f in findings)
+    findings.append(symptoms.wrist_left(excerpts, explained))
+    return [*findings, symptoms.apart(excerpts, explained or findings[-1].state == FOUND)]
 
 
 def _try_all(excerpts: Sequence[Excerpt], unreadable: bool) -> tuple[list[Finding], list[Excerpt]]:

@@ -7,7 +7,7 @@ frames of an excerpt, V vertices of the hand. Metres, radians.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
@@ -109,7 +109,7 @@ def choose(store: ClipStore, clips: int = CLIPS, frames: int = FRAMES) -> list[E
 
     Frames are spread over the middle of what is valid, where hands are most likely to hold something.
     """
-    rows = _spread_rows(store.table, clips)
+    rows = spread_rows(store.table, clips)
     found = []
     for row in rows:
         clip = store.clip(row["name"])
@@ -125,7 +125,7 @@ def choose(store: ClipStore, clips: int = CLIPS, frames: int = FRAMES) -> list[E
     return found
 
 
-def _spread_rows(table: Sequence[dict], count: int) -> list[dict]:
+def spread_rows(table: Sequence[dict], count: int) -> list[dict]:
     """``count`` rows in turn from every category of object, hinged ones first, a fresh subject where there is one."""
     order = np.random.default_rng(0).permutation(len(table))
     groups: dict[str, list[dict]] = defaultdict(list)
@@ -144,7 +144,7 @@ def _spread_rows(table: Sequence[dict], count: int) -> list[dict]:
     return chosen[:count]
 
 
-def per_clip(excerpts: Sequence[Excerpt], values: Sequence[float]) -> Float[Array, "n"]:
+def per_clip(excerpts: Sequence[Excerpt], values: Iterable[float]) -> Float[Array, "n"]:
     """The mean of a number per excerpt over the hands of each clip, in the order in which the clips appear."""
     table: dict[str, list[float]] = {}
     for excerpt, value in zip(excerpts, values, strict=True):

@@ -23,6 +23,7 @@ Pair = tuple[Excerpt, Excerpt]
 LEAST_CLIPS = 3  # that a verdict needs
 HELPED, HURT = 0.002, 0.001  # metres: a clip that undoing brings together, and one that it tears apart
 ONE_HURT_IN = 5  # clips helped for each clip hurt, at least
+MET = 0.012  # metres of misfit that are left on average, at most: hands meet their objects then
 RATIO, STRIKING = 0.60, 0.30  # what is left of the misfit, at most; and for two clips to be enough
 SETTLED, HUGE, PLAIN = (
     0.10,
@@ -93,7 +94,8 @@ def _convincing(before: Array, after: Array, held: tuple[float, float]) -> bool:
     left = after.mean() / before.mean()
     least = LEAST_CLIPS - 1 if left < STRIKING else LEAST_CLIPS
     many = helped >= max(least, len(gain) / 6) and hurt * ONE_HURT_IN <= helped
-    return bool(many and left < RATIO and (held[1] - held[0] > SETTLED or gain.mean() > HUGE or left < PLAIN))
+    much = left < RATIO and after.mean() < MET
+    return bool(many and much and (held[1] - held[0] > SETTLED or gain.mean() > HUGE or left < PLAIN))
 
 
 def _half_does(trial: Trial, excerpts: Sequence[Excerpt], outcome: Outcome) -> bool:
@@ -119,7 +121,7 @@ def transpose(excerpt: Excerpt) -> Pair | None:
     return stored, with_item(stored, rotation=rotation.swapaxes(1, 2))
 
 
-def add_mean(times: float) -> Callable[[Excerpt], Pair]:
+def add_mean(times: float | int) -> Callable[[Excerpt], Pair]:
     """The fingers with ``times`` the mean pose of the hand's file added, as rotation vectors."""
 
     def undo(excerpt: Excerpt) -> Pair:

@@ -23,13 +23,13 @@ def planted(small_set, folder, change):
 
 
 def missed(rows):
-    return {name for name, row in rows.items() if not row.ok}
+    return {name for name, row in rows.items() if row.ok is False}
 
 
 def test_a_small_build_keeps_every_promise(small_set):
     rows = data.check(small_set.folder, progress=False)
     assert len(rows) >= 20
-    assert [row for row in rows if not row.ok] == []
+    assert [row for row in rows if row.ok is False] == []
 
 
 def test_a_transposed_object_rotation_is_found(small_set, tmp_path):
@@ -125,3 +125,76 @@ def test_an_unlabelled_store_can_be_measured(small_set, tmp_path):
 def test_a_damaged_store_is_not_measured(small_set, tmp_path):
     with pytest.raises(data.StoreError):
         data.check(tmp_path / "nothing")
+
+
+# ------------------------------------------------------------------------------------------------------- recorded sets
+
+
+def recorded_store(small_set, folder, source="h2o", change=lambda clip: clip, count=12):
+    """Unlabelled clips under the name of a recorded set, with a split by three of their subjects."""
+    clips = [change(replace(small_set[i], labels=None)) for i in range(0, 3 * count, 3)]
+    people = sorted({clip.subject for clip in clips})
+    splits = {"train": people[:-1], "val": (), "test": people[-1:]}
+    return store.write(folder, clips, load_object, source=source, profile="", seed=0, splits=splits)
+
+
+def test_a_recorded_set_is_held_beside_the_published_counts(small_set, tmp_path):
+    rows = rows_of(recorded_store(small_set, tmp_path / "h2o").folder)
+    assert rows["clips"].bound == "published 660" and rows["clips"].value == "12" and rows["clips"].ok is None
+    assert {"captions", "verbs", "pairs of verb and object", "subjects", "objects"} <= set(rows)
+    assert missed(rows) == set()
+
+
+def test_a_count_that_agrees_is_met(small_set, tmp_path, monkeypatch):
+    from hoi_lib.data import recorded
+
+    made = recorded_store(small_set, tmp_path / "h2o")
+    monkeypatch.setitem(recorded.PUBLISHED, "h2o", replace(recorded.PUBLISHED["h2o"], clips=12))
+    rows = {row.name: row for row in recorded.table_rows(made)}
+    assert rows["clips"].ok is True and rows["verbs"].ok is None
+
+
+def test_promises_of_the_synthetic_set_are_not_asked_of_a_recording(small_set, tmp_path):
+    rows = rows_of(recorded_store(small_set, tmp_path / "own", source="own").folder)
+    assert "reach and release, share of a clip" not in rows and rows["contact ratio, all frames"].ok is None
+    assert "clips" not in rows  # nobody has published counts of one's own set
+
+
+def test_another_frame_rate_is_a_fault(small_set, tmp_path):
+    made = recorded_store(small_set, tmp_path / "fast", change=lambda clip: replace(clip, fps=120))
+    assert rows_of(made.folder)["frames a second"].ok is False
+
+
+def test_a_convention_that_was_missed_fails_the_check_by_name(small_set, tmp_path):
+    def swapped(clip):
+        other = {"left": "right", "right": "left"}
+        return replace(clip, hands={other[side]: track for side, track in clip.hands.items()})
+
+    rows = rows_of(recorded_store(small_set, tmp_path / "swapped", change=swapped).folder)
+    row = rows["convention “sides swapped”"]
+    assert row.ok is False and row.detail.startswith("Left and right hand look exchanged")
+    assert rows["conventions missed"].ok is False
+
+
+def test_zero_betas_lose_contact_and_true_ones_do_not(small_set):
+    rows = rows_of(small_set.folder)
+    true, zero = (float(rows[name].value) for name in ("contact ratio, all frames", "contact ratio with zero betas"))
+    assert zero < true - 0.005
+
+
+def test_frames_in_which_a_hand_is_not_seen_are_not_measured(small_set, tmp_path):
+    def lost(clip):
+        """The hand is far off in the second half, and marked as not seen there."""
+        tracks = {}
+        for side, hand in clip.hands.items():
+            transl, valid = hand.transl.copy(), hand.valid.copy()
+            transl[clip.frames // 2 :] += np.float32([0, 0, 1])
+            valid[clip.frames // 2 :] = False
+            tracks[side] = replace(hand, transl=transl, valid=valid)
+        return replace(clip, hands=tracks)
+
+    rows = rows_of(recorded_store(small_set, tmp_path / "lost", change=lost).folder)
+    plain = rows_of(recorded_store(small_set, tmp_path / "plain").folder)
+    name = "peak wrist acceleration, usual (m/s²)"
+    assert float(rows[name].value) <= float(plain[name].value)
+    assert float(rows["contact ratio, all frames"].value) > 0.5
