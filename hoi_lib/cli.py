@@ -81,30 +81,30 @@ def data_build(
     click.echo(f"{len(store)} clips in {out}, fingerprint {store.fingerprint[:16]}")
 
 
-def _build_recorded(name: str, raw: Path | None, out: Path, val, options, workers: int | None) -> None:
-    """Read a downloaded set; ends with exit code 1 where sequences were skipped."""
-    from hoi_lib.data import ingest
-
-    if raw is None:
-        raise ConfigError(f"{name} is read from its download.", f"Pass --raw with the {name} folder.")
-    settings = dict(setting(pair, "--option") for pair in options)
-    report = ingest.build(name, raw, out, workers=workers, options=settings, val=val)
-    click.echo(f"{report.clips} clips in {out}, fingerprint {report.store.fingerprint[:16]}")
-    if report.skipped:
-        _complain(f"{len(report.skipped)} of {report.sequences} sequences were skipped, the rest is written.")
-        click.get_current_context().exit(1)
+data.add_command(unpack)
 
 
 @data.command("check")
 @click.argument("folder", type=click.Path(path_type=Path))
-@example("hoi data check data/laptop")
-def data_check(folder: Path) -> None:
-    """Measure a data set and fail when a figure misses its bound."""
-    from hoi_lib.data import check
+@click.option("--pictures", type=click.Path(path_type=Path), metavar="FILE.html", help="Also write a page of clips.")
+@example("hoi data check data/laptop --pictures laptop.html")
+def data_check(folder: Path, pictures: Path | None) -> None:
+    """Measure a data set, look for missed conventions, and fail when a figure misses its bound."""
+    from hoi_lib.data import check, load
 
+    if pictures is not None:
+        from hoi_lib.data import gallery
+
+        gallery.prepare(pictures)
     rows = check(folder)
-    click.echo(table(["figure", "value", "bound", ""], [(*row[:3], "met" if row[3] else "MISSED") for row in rows]))
-    missed = [row[0] for row in rows if not row[3]]
+    click.echo(table(["figure", "value", "bound", ""], [(*row[:3], row.verdict) for row in rows]))
+    for row in rows:
+        if row.detail:
+            click.echo(f"{row.name}: {row.detail}")
+    if pictures is not None:
+        shown = gallery.write(load(folder, verify=False), pictures, rows)
+        click.echo(f"wrote {pictures}: {shown} clips")
+    missed = [row.name for row in rows if row.ok is False]
     if missed:
         raise HoiError(f"{folder}: {len(missed)} of {len(rows)} figures missed: {', '.join(missed)}.")
 
