@@ -81,7 +81,18 @@ def data_build(
     click.echo(f"{len(store)} clips in {out}, fingerprint {store.fingerprint[:16]}")
 
 
-data.add_command(unpack)
+def _build_recorded(name: str, raw: Path | None, out: Path, val, options, workers: int | None) -> None:
+    """Read a downloaded set; ends with exit code 1 where sequences were skipped."""
+    from hoi_lib.data import ingest
+
+    if raw is None:
+        raise ConfigError(f"{name} is read from its download.", f"Pass --raw with the {name} folder.")
+    settings = dict(setting(pair, "--option") for pair in options)
+    report = ingest.build(name, raw, out, workers=workers, options=settings, val=val)
+    click.echo(f"{report.clips} clips in {out}, fingerprint {report.store.fingerprint[:16]}")
+    if report.skipped:
+        _complain(f"{len(report.skipped)} of {report.sequences} sequences were skipped, the rest is written.")
+        click.get_current_context().exit(1)
 
 
 @data.command("check")
