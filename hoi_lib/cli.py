@@ -16,10 +16,9 @@ import click
 from click.core import ParameterSource
 
 from hoi_lib import __version__, profiles
-from hoi_lib.clitools import PROFILE, example, progress, setting, table
+from hoi_lib.clitools import PROFILE, complain, example, progress, setting, table
+from hoi_lib.datacommands import RECORDED, build_recorded, unpack
 from hoi_lib.errors import ConfigError, HoiError, OutputError
-
-RECORDED = ("arctic", "grab", "h2o", "text2hoi", "own")  # sets that are read from a download
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -49,8 +48,10 @@ def data() -> None:
 @PROFILE
 @click.option("--seed", default=0, show_default=True, help="Same seed, same bytes.")
 @click.option("--workers", default=None, type=click.IntRange(1), help="Processes; all cores by default.")
-@example("hoi data build synthetic --profile laptop --out data/laptop")
-@example("hoi data build arctic --raw downloads/arctic --val s05 --out data/arctic")
+@example(
+    "hoi data build synthetic --profile laptop --out data/laptop",
+    "hoi data build arctic --raw downloads/arctic --val s05 --out data/arctic",
+)
 def data_build(
     name: str,
     raw: Path | None,
@@ -71,7 +72,7 @@ def data_build(
     from hoi_lib.data import held_out, synthetic
 
     if name in RECORDED:
-        return _build_recorded(name, raw, out, val, options, workers)
+        return build_recorded(name, raw, out, val, options, workers)
     if raw or val or options:
         raise ConfigError(f"{name} is made, not read: it takes no --raw, --val or --option.")
     if name == "held-out":
@@ -81,18 +82,7 @@ def data_build(
     click.echo(f"{len(store)} clips in {out}, fingerprint {store.fingerprint[:16]}")
 
 
-def _build_recorded(name: str, raw: Path | None, out: Path, val, options, workers: int | None) -> None:
-    """Read a downloaded set; ends with exit code 1 where sequences were skipped."""
-    from hoi_lib.data import ingest
-
-    if raw is None:
-        raise ConfigError(f"{name} is read from its download.", f"Pass --raw with the {name} folder.")
-    settings = dict(setting(pair, "--option") for pair in options)
-    report = ingest.build(name, raw, out, workers=workers, options=settings, val=val)
-    click.echo(f"{report.clips} clips in {out}, fingerprint {report.store.fingerprint[:16]}")
-    if report.skipped:
-        _complain(f"{len(report.skipped)} of {report.sequences} sequences were skipped, the rest is written.")
-        click.get_current_context().exit(1)
+data.add_command(unpack)
 
 
 @data.command("check")
@@ -215,7 +205,7 @@ def refine(
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change one setting, such as epochs=50, sampler=balanced or width=256; may be repeated.",
+    help="Change one setting, such as epochs=50, data_sampler=balanced or width=256; may be repeated.",
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Run folder.")
 @click.option("--resume", is_flag=True, help="Continue a run that was stopped.")
@@ -386,15 +376,10 @@ def _report(error: Exception, debug: bool) -> int:
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if isinstance(error, click.ClickException):
-        return _complain(f"{error.format_message()} Try hoi --help.")
+        return complain(f"{error.format_message()} Try hoi --help.")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
         error = OutputError(f"{error.filename or 'output'}: {os.strerror(error.errno)}.", "Free space or choose --out.")
     if isinstance(error, HoiError):
-        return _complain(str(error))
-    _complain(f"internal error: {type(error).__name__}: {error}. Run again with --debug and report it.")
+        return complain(str(error))
+    complain(f"internal error: {type(error).__name__}: {error}. Run again with --debug and report it.")
     return 1
-
-
-def _complain(message: str) -> int:
-    click.echo(f"{click.style('hoi:', fg='red', bold=True)} {message}", err=True)
-    return 2

@@ -21,11 +21,12 @@ PROFILE = click.option(
 )
 
 
-def example(line: str):
-    """Put an example below the help text of a command."""
+def example(*lines: str):
+    """Put an example, or several, below the help text of a command."""
+    shown = EXAMPLE.format("\n  ".join(lines))
 
     def decorate(function):
-        function.__doc__ = f"{inspect.cleandoc(function.__doc__)}\n\n{EXAMPLE.format(line)}\n"
+        function.__doc__ = f"{inspect.cleandoc(function.__doc__)}\n\n{shown}\n"
         return function
 
     return decorate
@@ -52,3 +53,9 @@ def setting(pair: str, option: str = "--set") -> tuple[str, str]:
     if not (equals and key and value):
         raise ConfigError(f"{option} {pair!r}: expected KEY=VALUE.", f"For example {EXAMPLES[option]}.")
     return key.strip(), value.strip()
+
+
+def complain(message: str) -> int:
+    """One line on standard error, after ``hoi:``; returns the exit code of bad input, 2."""
+    click.echo(f"{click.style('hoi:', fg='red', bold=True)} {message}", err=True)
+    return 2

@@ -122,6 +122,8 @@ def _arrays(loaded: object, label: str) -> tuple[Vertices, Faces]:
             "Turn a point cloud into a surface first (Poisson reconstruction in MeshLab or Open3D)." if count else None,
             CHAPTER,
         )
+    if any(np.shape(m.vertices)[1:] != (3,) or np.shape(m.faces)[1:] != (3,) for m in meshes):
+        raise MeshError(f"{label}: its vertices have other than three coordinates.", "Save the mesh again.", CHAPTER)
     offsets = np.cumsum([0, *(len(m.vertices) for m in meshes[:-1])])
     vertices = np.concatenate([np.asarray(m.vertices, np.float64) for m in meshes])
     faces = np.concatenate([np.asarray(m.faces, np.int64) + o for m, o in zip(meshes, offsets, strict=True)])

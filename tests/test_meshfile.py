@@ -197,6 +197,7 @@ def text(path, content):
         ("points.obj", "v 0 0 0\nv 1 0 0\nv 0 1 0\n", "no faces"),
         ("points.xyz", "0 0 0\n1 0 0\n0 1 0\n", "3 points and no faces"),
         ("nan.obj", "v 0 0 0\nv 1 0 0\nv 0 nan 0\nf 1 2 3\n", "not finite"),
+        ("line.obj", "v 0\nv 1\nv 2\nf 1 2 3\n", "three coordinates"),
         ("huge.obj", "v 0 0 0\nv 1 0 0\nv 0 1e300 0\nf 1 2 3\n", "farther away"),
         ("inf.off", "OFF\n3 1 0\n0 0 0\n1 0 0\n0 inf 0\n3 0 1 2\n", "not finite"),
         ("flat.obj", "v 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n", "has an area"),

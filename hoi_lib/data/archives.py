@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import lzma
 import os
 import shutil
 import stat
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from hoi_lib.data.raw import CHAPTER, DAMAGE, damaged, inside
-from hoi_lib.errors import OutputError, RawDataError
+from hoi_lib.errors import HoiError, OutputError, RawDataError
 
 BLOCK = 1 << 20  # bytes copied at a time
 
@@ -28,34 +30,49 @@ class Member(NamedTuple):
     handle: zipfile.ZipInfo | tarfile.TarInfo
 
 
-def unpack(archive: str | os.PathLike, target: str | os.PathLike) -> Path:
-    """Unpack a .zip or .tar (of any compression) as the new folder ``target``; returns it.
+def unpack(archives: str | os.PathLike | Iterable[str | os.PathLike], target: str | os.PathLike) -> Path:
+    """Unpack a .zip or .tar (of any compression), or several into one tree, as the new folder ``target``; returns it.
 
-    Every name is looked at before the first file is written. Raises :class:`RawDataError` for a damaged archive, for
-    one with links or with a name that leads out of ``target``, and for one that states more than the disk has room
-    for; :class:`OutputError` where ``target`` exists or cannot be written. Then nothing is left behind.
+    Every name of an archive is looked at before its first file is written. Raises :class:`RawDataError` for a damaged
+    archive, for one with links or with a name that leads out of ``target``, for one that states more than the disk has
+    room for, and for two that hold the same file; :class:`OutputError` where ``target`` holds something or cannot be
+    written. Then nothing is left behind.
     """
-    archive, target = Path(archive), Path(target)
+    archives = [archives] if isinstance(archives, str | os.PathLike) else archives
+    target = Path(target)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise OutputError(f"{target}: is there already.", "Choose a new folder.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:
-        raise OutputError(
-            f"{target}: cannot be written ({error.strerror or error}).", "Choose another folder."
-        ) from error
+        reason = error.strerror or error
+        raise OutputError(f"{target}: cannot be written ({reason}).", "Choose another folder.") from error
     try:
-        _unpack(archive, partial)
+        for archive in map(Path, archives):
+            _unpack_safely(archive, partial)
         partial.chmod(0o755)
         os.replace(partial, target)
-    except RawDataError:
-        raise
-    except (*DAMAGE, tarfile.TarError, RuntimeError) as error:
-        raise damaged(archive, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return target
+
+
+def _unpack_safely(archive: Path, folder: Path) -> None:
+    """Add the files of one archive to ``folder``; whatever is wrong becomes a :class:`RawDataError`."""
+    try:
+        _unpack(archive, folder)
+    except HoiError:
+        raise
+    except FileExistsError as error:
+        name = Path(error.filename).relative_to(folder)
+        raise damaged(archive, f"holds {name}, and so does another archive", None) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS) and error.filename != str(archive):
+            raise OutputError(f"{folder}: cannot be written ({error.strerror}).", "Make room.") from error
+        raise damaged(archive, error) from error
+    except (*DAMAGE, tarfile.TarError, lzma.LZMAError, RuntimeError) as error:  # RuntimeError: an encrypted member
+        raise damaged(archive, error) from error
 
 
 def _unpack(archive: Path, folder: Path) -> None:

@@ -30,6 +30,7 @@ COLUMNS: dict[str, tuple[int | None, type]] = {
     "hand_betas": (10, np.float32),
 }
 NAME = re.compile(r"[\w+-][\w .+-]*")  # of a clip or an object: one that may be a file's
+WORDS = re.compile(r"\w[\w '’.,&()+-]{0,80}")  # of a caption, in any language
 SLACK = 1e-4  # by which R Rᵀ may miss the identity
 
 
@@ -95,12 +96,16 @@ def _joined(parts: list[NDArray], width: int | None, dtype: type) -> NDArray:
 
 
 def _object_numbers(track: ObjectTrack) -> NDArray:
-    angle = None if track.angle is None else torch.as_tensor(track.angle)
-    return pack_object(torch.as_tensor(track.transl), torch.as_tensor(track.rotation), angle).numpy()
+    angle = None if track.angle is None else _tensor(track.angle)
+    return pack_object(_tensor(track.transl), _tensor(track.rotation), angle).numpy()
 
 
 def _hand_numbers(track: HandTrack) -> NDArray:
-    return pack_pose(torch.as_tensor(track.transl), torch.as_tensor(track.rotations)).numpy()
+    return pack_pose(_tensor(track.transl), _tensor(track.rotations)).numpy()
+
+
+def _tensor(array: NDArray) -> torch.Tensor:
+    return torch.from_numpy(np.array(array))  # a copy, for torch warns of arrays that cannot be written
 
 
 def _hand_labels(clip: MotionClip, side: str) -> dict:
@@ -116,10 +121,15 @@ def _hand_labels(clip: MotionClip, side: str) -> dict:
 def fault_of(clip: MotionClip) -> str | None:
     """What makes ``clip`` unfit for a store, in words; None for a sound one.
 
-    Looks at names, lengths, shapes, numbers that float32 cannot hold, and matrices that are no rotations.
+    Looks at names, words, lengths, shapes, numbers that float32 cannot hold, and matrices that are no rotations.
     """
     if not NAME.fullmatch(clip.name) or not NAME.fullmatch(clip.object.name):
         return f"a name that no file can have: {clip.name!r} with {clip.object.name!r}"
+    words = (clip.verb, clip.subject, clip.object.category)
+    if odd := [word for word in words if not WORDS.fullmatch(word)]:
+        return f"{clip.name}: {odd[0]!r:.80} is no name of an action, a subject or an object"
+    if not clip.caption.isprintable() or not clip.caption.strip():
+        return f"{clip.name}: the caption {clip.caption!r:.80} is no line of text"
     if clip.fps != FPS or not clip.frames:
         return f"{clip.name}: {clip.frames} frames at {clip.fps} a second, expected some at {FPS}"
     if not clip.hands or set(clip.hands) - set(SIDES):

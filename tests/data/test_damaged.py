@@ -165,8 +165,8 @@ def fate_of(tree: Tree, reader: raw.Reader, sequence: str, wound: damage.Wound) 
         assert_names_a_path(error, tree)
         return "reported"
     faults = [fault for fault in map(pieces.fault_of, clips) if fault]
-    if any("a name that no file can have" in fault for fault in faults):
-        return "reported"
+    if any("name" in fault for fault in faults):
+        return "reported"  # by the build, whatever set it is
     assert not faults, faults[0]
     truth = tree.clips.get(sequence)
     if truth is None:  # a new name: what it holds has to be one of the known recordings

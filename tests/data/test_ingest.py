@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,6 +124,9 @@ def test_when_nothing_can_be_read_nothing_is_written(tmp_path):
     "change, fault",
     [
         (lambda c: {"name": "../up"}, "a name that no file can have"),
+        (lambda c: {"verb": "../lift"}, "'../lift' is no name of an action"),
+        (lambda c: {"subject": ""}, "'' is no name"),
+        (lambda c: {"caption": "Lift\nball."}, "no line of text"),
         (lambda c: {"fps": 120}, "at 120 a second"),
         (lambda c: {"hands": {}}, r"hands \[\]"),
         (lambda c: {"hands": {"middle": c.hands["right"]}}, "hands"),
@@ -235,6 +239,18 @@ def test_the_command_ends_with_0_1_or_2(toys, tmp_path, hoi):
     before = data.load(out).fingerprint
     code, _, err = hoi("data", "build", "arctic", "--raw", toys, "--out", out, "--workers", 1)
     assert code == 2 and "none of 7 sequences" in err and data.load(out).fingerprint == before
+
+
+def test_archives_are_unpacked_and_built_from(toys, tmp_path, hoi):
+    for subject in ("s1", "s2"):
+        with zipfile.ZipFile(tmp_path / f"{subject}.zip", "w") as archive:
+            for path in toys.glob(f"{subject}_*.txt"):
+                archive.write(path, path.name)
+    found = hoi("data", "unpack", tmp_path / "s1.zip", tmp_path / "s2.zip", "--out", tmp_path / "all")
+    assert found[0] == 0 and "4 files of 2 archives" in found[1]
+    assert build(tmp_path / "all", tmp_path / "out").clips == 7
+    code, _, err = hoi("data", "unpack", tmp_path / "s1.zip", tmp_path / "none.zip", "--out", tmp_path / "other")
+    assert code == 2 and "none.zip: missing" in err and not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from hoi_lib.data import raw
 from hoi_lib.data.archives import unpack
 from hoi_lib.data.numpyfile import parse, unpickle
-from hoi_lib.errors import ConfigError, RawDataError
+from hoi_lib.errors import ConfigError, OutputError, RawDataError
 
 CONTENT = {
     "right": {"rot": np.arange(9.0).reshape(3, 3), "shape": np.zeros(10, np.float32), "name": "s01"},
@@ -299,6 +299,21 @@ def test_an_archive_unpacks_into_its_folder(archive, tmp_path):
     packed(archive, {"s1/a.txt": "one", "s1/deep/b.txt": "two"})
     assert unpack(archive, tmp_path / "out") == tmp_path / "out"
     assert (tmp_path / "out/s1/a.txt").read_text() == "one" and (tmp_path / "out/s1/deep/b.txt").read_text() == "two"
+
+
+def test_several_archives_make_one_tree_and_none_overwrites_another(archive, tmp_path):
+    other = packed(archive.with_name(f"b{archive.name}"), {"s2/a.txt": "two"})
+    unpack([packed(archive, {"s1/a.txt": "one"}), other], tmp_path / "out")
+    assert sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.txt")) == [
+        "s1/a.txt",
+        "s2/a.txt",
+    ]
+    packed(other, {"s1/a.txt": "two"})
+    with pytest.raises(RawDataError, match="s1/a.txt, and so does another"):
+        unpack([archive, other], tmp_path / "again")
+    with pytest.raises(OutputError, match="there already"):
+        unpack(archive, tmp_path / "out")
+    assert not (tmp_path / "again").exists()
 
 
 @pytest.mark.parametrize("name", ["../evil.txt", "/tmp/evil.txt", "s1/../../evil.txt", "..\\evil.txt"])
