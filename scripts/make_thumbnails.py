@@ -37,7 +37,7 @@ def main() -> int:
             print(f"{path.stem}: no picture")
             continue
         picture.thumbnail((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
-        target = ROOT / "book" / "assets" / f"chapter_{path.stem[:2]}.webp"
+        target = ROOT / "book" / "assets" / f"chapter_{path.stem.split('_')[0]}.webp"
         picture.save(target, "webp", quality=82, method=6)
         print(f"{target.relative_to(ROOT)}: {picture.width} × {picture.height}, {target.stat().st_size / 1000:.0f} kB")
     return 0

@@ -99,8 +99,8 @@ def number_title(app, doctree) -> None:
     """Put the chapter's number, from its metadata, before its title, here and in every list of contents."""
     chapter = meta(app, app.env.docname).get("chapter", "")
     title = next(iter(doctree.findall(nodes.title)), None)
-    if title is not None and chapter.isdigit():
-        title.insert(0, nodes.Text(f"{int(chapter)} · "))
+    if title is not None and re.fullmatch(r"\d+[a-z]?", chapter):
+        title.insert(0, nodes.Text(f"{chapter.lstrip('0') or '0'} · "))
 
 
 def point_to_origin(app, config) -> None:
