@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import lzma
 import os
 import shutil
@@ -13,7 +14,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from hoi_lib.data.raw import CHAPTER, DAMAGE, damaged, inside
 from hoi_lib.errors import HoiError, OutputError, RawDataError
@@ -105,13 +106,13 @@ def _members(opened: zipfile.ZipFile | tarfile.TarFile) -> Iterator[Member]:
                 yield Member(info.name, info.size, info.isreg(), info)
 
 
-def _open(opened: zipfile.ZipFile | tarfile.TarFile, member: Member) -> BinaryIO:
+def _open(opened: zipfile.ZipFile | tarfile.TarFile, member: Member) -> io.BufferedIOBase:
     if isinstance(opened, zipfile.ZipFile):
         return opened.open(member.handle)
     return opened.extractfile(member.handle)
 
 
-def _copy(source: BinaryIO, target: BinaryIO, member: Member, archive: Path) -> None:
+def _copy(source: io.BufferedIOBase, target: io.BufferedIOBase, member: Member, archive: Path) -> None:
     """Copy what the member states, and not a byte more."""
     left = member.size
     while block := source.read(BLOCK):

@@ -220,7 +220,7 @@ def expect(
     array: object,
     shape: Shape,
     finite: bool = True,
-    within: float | None = None,
+    within: float | int | None = None,
 ) -> np.ndarray:
     """``array`` as float64 of the expected ``shape`` (None: any length above 0), or :class:`RawDataError`.
 
