@@ -326,14 +326,15 @@ def test_a_store_without_training_subjects_is_refused(store, tmp_path):
 
 
 def test_epochs_are_counted_in_whole_batches_of_the_training_hands(store, tmp_path):
+    config = replace(TINY, batch=5, log_every=1)
     hands = len(SampleSet(store.subset("train")))
-    per_epoch = hands // TINY.batch
-    assert hands % TINY.batch and per_epoch > 1  # or dropping the rest would not show
+    per_epoch = hands // config.batch
+    assert hands % config.batch and per_epoch > 1  # or dropping the rest would not show
     for epochs, steps in ((3.0, 3 * per_epoch), (0.5, round(per_epoch / 2)), (0.01, 1)):
-        assert settled(replace(TINY, epochs=epochs), store).steps == steps
-    assert settled(replace(TINY, epochs=2.0, batch=1000), store).steps == 2
-    assert settled(TINY, store) == TINY
-    record = train(replace(TINY, epochs=2.0, log_every=1), store, tmp_path / "run", progress=False)
+        assert settled(replace(config, epochs=epochs), store).steps == steps
+    assert settled(replace(config, epochs=2.0, batch=1000), store).steps == 2
+    assert settled(config, store) == config
+    record = train(replace(config, epochs=2.0), store, tmp_path / "run", progress=False)
     assert record["config"]["steps"] == 2 * per_epoch and record["config"]["epochs"] == 2
     assert record["curves"]["training/total"]["step"] == list(range(1, 2 * per_epoch + 1))
 
