@@ -2,6 +2,11 @@
 
 A mistake in a convention tears hand and object apart. If undoing it brings them together again, in clip after clip and
 by much, it was there; if that tears them apart, it was not; and where it changes little, nothing can be told.
+
+The bounds below lie between what was measured on the synthetic smoke set (40 clips). Sound, it has a misfit of 1.4 mm
+and holds 0.99 of the frames; undoing a mistake that is not there leaves 3.2 mm (transposed), 4.4 (parts), 7.7 and 10.8
+(mean pose), 13.6 (hinge) and 41.7 (sides), and undoing one that is there goes back from these to 1.0 to 1.6. Hands
+pressed 8 mm into what they hold have 4 mm, of which no undoing takes away more than a third.
 """
 
 from __future__ import annotations
