@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import trimesh
+from tiny_store import tiny_store
 
 from hoi_lib import cli, viewer
 from hoi_lib.sampling import SHIPPED
@@ -224,3 +225,27 @@ def test_every_command_explains_itself_with_an_example(hoi, command):
 def test_the_doctor_finds_everything_well(hoi):
     code, out, err = hoi("doctor")
     assert code == 0 and "BROKEN" not in out, out + err
+
+
+# --- presets of the recorded sets ------------------------------------------------------------------------------------
+
+
+def test_a_recorded_sets_preset_asks_for_its_data(hoi, tmp_path):
+    assert_one_clear_line(hoi("train", "--preset", "paper_h2o", "--out", tmp_path / "run"), "real set", "--data")
+    assert_one_clear_line(hoi("train", "--preset", "paper_h20", "--out", tmp_path / "run"), "'paper_h2o'")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("asked", "width"), [((), 512), (("--profile", "laptop"), 128)])
+def test_a_recorded_sets_preset_is_as_large_as_the_papers_unless_a_profile_is_asked_for(
+    hoi, tmp_path, monkeypatch, asked, width
+):
+    from hoi_lib import train
+
+    taken = []
+    monkeypatch.delenv("HOI_PROFILE", raising=False)
+    monkeypatch.setattr(train, "train", lambda config, *_, **__: taken.append(config) or {"wall_time_s": 0.0})
+    store = tiny_store(tmp_path / "store").folder
+    code, _, err = hoi("train", "--preset", "paper_grab", *asked, "--data", store, "--out", tmp_path / "run")
+    assert code == 0, err
+    assert taken[0].denoiser.width == width and taken[0].epochs == 100
