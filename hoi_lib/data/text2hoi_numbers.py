@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -24,8 +25,13 @@ Array = np.ndarray
 
 
 def _mean_pose(side: str) -> Array:
-    """The mean rotation vectors (15, 3) of the fingers of one side, radians."""
-    return hand_data(side, os.environ.get("HOI_MANO_DIR") or None)["hands_mean"].astype(np.float64).reshape(15, 3)
+    """The mean rotation vectors (15, 3) of the fingers of one side, radians, of the hand in use."""
+    return _mean_pose_of(side, os.environ.get("HOI_MANO_DIR") or None)
+
+
+@cache
+def _mean_pose_of(side: str, source: str | None) -> Array:
+    return hand_data(side, source)["hands_mean"].astype(np.float64).reshape(15, 3)
 
 
 def with_mean_pose(rotations: Array, side: str) -> Array:
