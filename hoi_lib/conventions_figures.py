@@ -52,27 +52,26 @@ def gallery(rows: Sequence[tuple[MotionClip, ObjectModel, float, Sequence[str]]]
 
 
 def comparison(clips: Mapping[bool, tuple[MotionClip, ObjectModel]], alt: str, title: str) -> StaticWidget:
-    """A widget: one moment as it was and with one mistake, side by side.
+    """A widget: one moment of the contact as it was and with one mistake, side by side, seen by the same eye.
 
     ``clips`` maps True to a clip with a hinged object, for the mistakes about hinges, and False to one for the rest.
     """
     scenes = {hinged: scene_of(*pair) for hinged, pair in clips.items()}
-    eyes = {hinged: scene.eye("best", SIZE, zoom=0.85) for hinged, scene in scenes.items()}
+    views = {hinged: best_view(scene) for hinged, scene in scenes.items()}
     wrong = {name: scene_of(*planted(name, *clips[mistake.hinged])) for name, mistake in MISTAKES.items()}
     by_words = {mistake.words: name for name, mistake in MISTAKES.items()}
-
-    def drawn(scene: Scene, frame: int, hinged: bool) -> Picture:
-        eye, ground = eyes[hinged], scenes[hinged].ground
-        return Picture(plots.render(scene.meshes(frame), size=SIZE, eye=eye, ground=ground, samples=2))
 
     def state(share: int, words: str) -> Frame:
         mistake = MISTAKES[by_words[words]]
         truth = scenes[mistake.hinged]
-        frame = round(share / 100 * (truth.frames - 1))  # a clip that seems slow has reached its frame of this number
-        pictures = [drawn(scene, frame, mistake.hinged) for scene in (truth, wrong[by_words[words]])]
+        frame = moment(truth, share / 100)  # a clip that seems slow has only reached its frame of this number
+        places = np.concatenate([m.vertices for m in truth.meshes(frame)])
+        look = {"eye": plots.camera(places, views[mistake.hinged], SIZE, zoom=0.75), "ground": truth.ground}
+        seen = (scene.meshes(frame) for scene in (truth, wrong[by_words[words]]))
+        pictures = [Picture(plots.render(meshes, size=SIZE, samples=2, **look)) for meshes in seen]
         return Frame(pictures, f"Left as it was, right: {words}. What was missed: {mistake.missed}.")
 
-    moments = Slider("moment", range(5, 100, 18), "{} %", start=2, play=True, interval=600)
+    moments = Slider("contact", range(0, 101, 20), "{} %", start=3, play=True, interval=600)
     return static_widget(state, [moments, Choice("mistake", list(by_words))], alt=alt, title=title)
 
 

@@ -63,7 +63,7 @@ def on_template_hinge(clip: MotionClip, model: ObjectModel) -> tuple[MotionClip,
 
 
 def write_arctic(folder: Path, clip: MotionClip, model: ObjectModel, name: str = "box") -> str:
-    """A clip of two hands and an object that turns about −z (:func:`on_template_hinge`), as a sequence of ARCTIC."""
+    """A clip of two hands and an object with the hinge −z (:func:`on_template_hinge`) as ARCTIC's."""
     sequence = folder / "raw_seqs" / clip.subject / f"{name}_use_01"
     template = folder / "meta" / "object_vtemplates" / name
     for place in (sequence.parent, template):
