@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from hoi_lib.exercises import exercise, require, require_close
+from hoi_lib.exercises import Unanswered, exercise, require, require_close
 
 
 @exercise(
@@ -67,7 +67,7 @@ def same_wrist(answer: Callable) -> None:
         before, betas = track.transl + rest_wrist(side, track), track.betas.copy()
         found = answer(track, side)
         if found.transl is ...:
-            raise NotImplementedError
+            raise Unanswered
         require(np.array_equal(track.betas, betas), "make a new track with replace, and leave the given one as it is")
         require(not np.any(found.betas), "the betas are to be zero")
         require(np.array_equal(found.rotations, track.rotations), "the rotations stay as they are")
