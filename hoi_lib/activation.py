@@ -5,12 +5,13 @@ A actions, T noise levels, N blocks, G groups, M experts per group.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from hoi_lib.errors import ConfigError
 from hoi_lib.plots import COLORS
@@ -104,6 +105,74 @@ def activation_map(
         axes[0, -1].set_ylabel(f"in each row: {len(chosen)} blocks, the first on top", fontsize="small")
     axes[0, len(groups) // 2].set_xlabel("noise level t, from noise to hand")
     return figure
+
+
+def lights(
+    axis: Axes,
+    gate: Float[np.ndarray, "N G M"],
+    groups: Sequence[str] = ("hand", "finger", "joint"),
+    high: float | int = 0.6,
+) -> None:
+    """Draw one decision as lamps: a row per block, the first on top, and the experts of all groups side by side.
+
+    A lamp that is on has the colour of its group, the stronger the larger its gate (full at ``high``); the others are
+    dark rings.
+    """
+    blocks, parts, members = gate.shape
+    for n, g, m in np.ndindex(gate.shape):
+        place, on = (g * (members + 0.6) + m, n), gate[n, g, m] > 0
+        strength = FAINTEST + (1 - FAINTEST) * min(float(gate[n, g, m]) / high, 1.0)
+        fill = faded(shades(groups[g], members)[m], np.array(strength)) if on else "#ECEBE7"
+        edge = COLORS["ink"] if on else "#C4C2BC"
+        axis.plot(*place, "o", ms=7 if on else 4.5, mfc=tuple(fill) if on else fill, mec=edge, mew=0.9 if on else 0.6)
+    axis.set(xlim=(-0.7, parts * (members + 0.6) - 0.9), ylim=(blocks - 0.4, -0.6))
+    axis.set_xticks([])
+    _bare(axis)
+
+
+def strips(
+    winner: Int[np.ndarray, "A T"],
+    actions: Sequence[str],
+    group: str = "finger",
+    count: int = 3,
+    marked: Bool[np.ndarray, "A T"] | None = None,
+    levels: tuple[str, str] = ("t = 999, noise", "t = 0, hand"),
+) -> str:
+    """A small map of winners as SVG: a row per action, the noise level falling from left to right.
+
+    ``winner`` and ``marked`` have their columns in this order already. Marked cells carry a dark line below them. Words
+    and numbers beside the colours say which expert is which; ``levels`` name both ends.
+    """
+    left, width, tall = 92, 400, 26
+    colors = ["#{:02x}{:02x}{:02x}".format(*(255 * c).round().astype(int)) for c in shades(group, count)]
+    step, foot = width / winner.shape[1], 22 + tall * len(actions)
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 8} {foot + 46}" font-family="sans-serif"'
+        f' font-size="14" fill="{COLORS["ink"]}"><rect width="100%" height="100%" fill="#fff"/>'
+    ]
+    for a, action in enumerate(actions):
+        lines.append(f'<text x="{left - 8}" y="{26 + tall * a}" text-anchor="end">{escape(action)}</text>')
+    marks = np.zeros_like(winner, bool) if marked is None else marked
+    for cells, color, thick, down in [(winner == m, c, tall - 5, 21) for m, c in enumerate(colors)] + [
+        (marks, COLORS["ink"], 3, 33.5)
+    ]:
+        runs = [f"M{left + a0 * step:g} {down + tall * a:g}h{n * step:g}" for a, a0, n in _runs(cells)]
+        if runs:
+            lines.append(f'<path d="{"".join(runs)}" stroke="{color}" stroke-width="{thick}"/>')
+    lines.append(f'<text x="{left}" y="{foot + 14}">{escape(levels[0])}</text>')
+    lines.append(f'<text x="{left + width}" y="{foot + 14}" text-anchor="end">{escape(levels[1])}</text>')
+    for m, color in enumerate(colors):
+        x = left + m * width / count
+        lines.append(f'<rect x="{x:g}" y="{foot + 24}" width="16" height="14" fill="{color}"/>')
+        lines.append(f'<text x="{x + 22:g}" y="{foot + 36}">expert {m + 1}</text>')
+    return "".join(lines) + "</svg>"
+
+
+def _runs(cells: Bool[np.ndarray, "A T"]) -> Iterator[tuple[int, int, int]]:
+    """(row, first column, length) of every unbroken run of True."""
+    for a, row in enumerate(cells):
+        ends = np.flatnonzero(np.diff(np.r_[False, row, False].astype(int)))
+        yield from ((a, int(start), int(stop - start)) for start, stop in ends.reshape(-1, 2))
 
 
 def shades(group: str, count: int) -> Float[np.ndarray, "M 3"]:

@@ -1,5 +1,7 @@
 """Maps of expert activation: the numbers behind them, and that colour and place say what they should."""
 
+from xml.etree import ElementTree
+
 import matplotlib
 import numpy as np
 import pytest
@@ -7,8 +9,9 @@ import torch
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.colors import to_hex
 
-from hoi_lib.activation import FAINTEST, activation, activation_map, faded, shades
+from hoi_lib.activation import FAINTEST, activation, activation_map, faded, lights, shades, strips
 from hoi_lib.errors import ConfigError
 from hoi_lib.routing import ActionNoiseRouter, RoutingTable
 
@@ -121,3 +124,28 @@ def test_shades_of_a_group_stay_apart_at_every_strength():
 def test_names_that_do_not_fit_the_table_are_refused(change, message):
     with pytest.raises(ConfigError, match=message):
         activation_map(routed(), **{"actions": ACTIONS, "levels": LEVELS, **change})
+
+
+def test_a_decision_is_one_lamp_for_every_expert_and_those_that_work_are_lit():
+    gate = np.zeros((2, 3, 3))
+    gate[0, 0, 1], gate[0, 1, 2], gate[1, 2, 0] = 0.6, 0.3, 0.1
+    _, axis = plt.subplots()
+    lights(axis, gate)
+    lamps = {tuple(np.r_[line.get_xdata(), line.get_ydata()].round(3)): line for line in axis.lines}
+    assert len(lamps) == 18
+    lit = {place for place, line in lamps.items() if line.get_markersize() > 5}
+    assert lit == {(1.0, 0.0), (5.6, 0.0), (7.2, 1.0)}
+    assert np.allclose(lamps[1.0, 0.0].get_markerfacecolor(), shades("hand", 3)[1])
+    assert axis.get_ylim()[0] > axis.get_ylim()[1]  # the first block on top
+
+
+def test_a_strip_draws_each_run_of_a_winner_once_and_marks_what_it_is_told_to():
+    winner, marked = np.array([[0, 0, 2, 2], [1, 1, 1, 1]]), np.array([[False, False, True, False], [False] * 4])
+    drawn = strips(winner, ["pour", "<b>"], "joint", 3, marked)
+    root = ElementTree.fromstring(drawn)
+    paths = {p.get("stroke"): p.get("d") for p in root.iter("{http://www.w3.org/2000/svg}path")}
+    names = [to_hex(c) for c in shades("joint", 3)]
+    assert [paths[name] for name in names] == ["M92 21h200", "M92 47h400", "M292 21h200"]
+    assert [d for name, d in paths.items() if name not in names] == ["M292 33.5h100"]
+    words = [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert words[:2] == ["pour", "<b>"] and "expert 3" in words
