@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -38,6 +39,10 @@ def build_recorded(
         raise ConfigError(f"{name} is read from its download.", f"Pass --raw with the {name} folder.")
     settings = dict(setting(pair, "--option") for pair in options)
     report = ingest.build(name, raw, out, workers=workers, options=settings, val=val)
+    if name != "own" and not os.environ.get("HOI_MANO_DIR"):
+        click.echo(
+            "note: recorded with MANO, but HOI_MANO_DIR is not set: these poses move the stand-in hand.", err=True
+        )
     click.echo(f"{report.clips} clips in {out}, fingerprint {report.store.fingerprint[:16]}")
     if report.skipped:
         complain(f"{len(report.skipped)} of {report.sequences} sequences were skipped, the rest is written.")
