@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
 SIZE = (250, 230)  # pixels of one picture of a widget
 FAR = 3.0  # metres
+ELSEWHERE = 0.4  # metres from its true place: a hand that is looked for there
+ROOM = 1.3  # of what is seen, round a hand and its object: a wrong one lies beside them
 
 
-def moment(scene: Scene, share: float) -> int:
+def moment(scene: Scene, share: float | int) -> int:
     """The frame at a ``share`` of the contact, from its first frame (0) to its last (1)."""
     held = np.flatnonzero(np.any(list(scene.contact.values()), axis=0))
     return int(held[round(share * (len(held) - 1))])
@@ -52,7 +54,9 @@ def gallery(rows: Sequence[tuple[MotionClip, ObjectModel, float, Sequence[str]]]
 
 
 def comparison(clips: Mapping[bool, tuple[MotionClip, ObjectModel]], alt: str, title: str) -> StaticWidget:
-    """A widget: one moment of the contact as it was and with one mistake, side by side, seen by the same eye.
+    """A widget: one moment of the contact as it was and with one mistake, side by side.
+
+    Both are seen by the same eye, unless the mistake has taken the hand so far away that it would see nothing.
 
     ``clips`` maps True to a clip with a hinged object, for the mistakes about hinges, and False to one for the rest.
     """
@@ -63,16 +67,23 @@ def comparison(clips: Mapping[bool, tuple[MotionClip, ObjectModel]], alt: str, t
 
     def state(share: int, words: str) -> Frame:
         mistake = MISTAKES[by_words[words]]
-        truth = scenes[mistake.hinged]
+        truth, view = scenes[mistake.hinged], views[mistake.hinged]
         frame = moment(truth, share / 100)  # a clip that seems slow has only reached its frame of this number
-        places = np.concatenate([m.vertices for m in truth.meshes(frame)])
-        look = {"eye": plots.camera(places, views[mistake.hinged], SIZE, zoom=0.75), "ground": truth.ground}
-        seen = (scene.meshes(frame) for scene in (truth, wrong[by_words[words]]))
-        pictures = [Picture(plots.render(meshes, size=SIZE, samples=2, **look)) for meshes in seen]
+        sound, spoilt = truth.meshes(frame), wrong[by_words[words]].meshes(frame)
+        away = np.linalg.norm(np.mean(spoilt[-1].vertices, 0) - np.mean(sound[-1].vertices, 0))
+        pictures = [_drawn(sound, sound, view, truth.ground)]
+        pictures.append(_drawn(spoilt, spoilt, view) if away > ELSEWHERE else _drawn(spoilt, sound, view, truth.ground))
         return Frame(pictures, f"Left as it was, right: {words}. What was missed: {mistake.missed}.")
 
-    moments = Slider("contact", range(0, 101, 20), "{} %", start=3, play=True, interval=600)
+    moments = Slider("contact", range(0, 101, 25), "{} %", start=2, play=True, interval=600)
     return static_widget(state, [moments, Choice("mistake", list(by_words))], alt=alt, title=title)
+
+
+def _drawn(meshes: Sequence[Mesh], like: Sequence[Mesh], view: tuple, ground: float | None = None) -> Picture:
+    """The surfaces as seen by an eye that has ``like`` in the middle, with some room round it."""
+    places = np.concatenate([m.vertices for m in like])
+    eye = plots.camera(places.mean(0) + ROOM * (places - places.mean(0)), view, SIZE)
+    return Picture(plots.render(meshes, size=SIZE, eye=eye, ground=ground, samples=2))
 
 
 def witness_table(heard: Mapping[str, Mapping[str, float]]) -> Figure:
