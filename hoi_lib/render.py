@@ -80,7 +80,7 @@ def camera(
     points = np.asarray(points, float).reshape(-1, 3)
     local = points @ axes.T
     focal = 1.0 / np.tan(np.radians(field / 2))
-    slope = np.array([size[0] / size[1], 1.0]) * (1 - 2 * margin) / focal / zoom
+    slope = np.array([size[0] / size[1], 1.0]) * (1 - 2 * margin) / focal * zoom
     eye = np.array([*(local[:, :2].min(0) + local[:, :2].max(0)) / 2, 0.0])
     for _ in range(4):
         spread = np.abs(local[:, :2] - eye[:2]) / slope

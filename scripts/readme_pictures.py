@@ -31,7 +31,7 @@ def main() -> None:
     contact = {side: gap < 0.005 for side, gap in contact_distance(clip, model).items()}
     scene = viewer.scene_of(clip, model, contact=contact)
     shares = (0.02, 0.14, 0.35, 0.52, 0.7, 0.97)
-    strip = plots.film_strip(scene, [round(x * (scene.frames - 1)) for x in shares], size=(300, 280), zoom=0.93)
+    strip = plots.film_strip(scene, [round(x * (scene.frames - 1)) for x in shares], size=(300, 280), zoom=1.075)
     Image.fromarray(strip).save(ASSETS / "hero.png", optimize=True)
     viewer.save_gif(scene, ASSETS / "grasp.gif", size=320)
 

@@ -95,6 +95,12 @@ def test_normals_of_a_sphere_point_outwards_and_those_of_a_box_are_its_sides():
     assert np.allclose(np.abs(sides).max(-1), 1) and np.allclose(np.abs(sides).sum(-1), 1)
 
 
+def test_a_larger_zoom_brings_the_eye_nearer():
+    points = np.random.default_rng(0).uniform(-0.1, 0.1, (50, 3))
+    far, usual, near = (np.linalg.norm(render.camera(points, zoom=zoom).eye) for zoom in (0.5, 1.0, 2.0))
+    assert near < 0.7 * usual < 0.5 * far
+
+
 def test_doubled_vertices_are_smoothed_as_one():
     mesh = ball()
     torn = Mesh(mesh.vertices[mesh.faces.reshape(-1)], np.arange(mesh.faces.size).reshape(-1, 3))
