@@ -152,6 +152,7 @@ TABLES: dict[str, tuple[Equation, ...]] = {
             "selection:balance_loss",
             "f is the share of the samples whose own branch would choose expert m, a constant to the gradient; the "
             "bar is the mean over the batch. Summed over groups and blocks.",
+            "eq-moe-balance-branches",
         ),
         _moeg(
             10,

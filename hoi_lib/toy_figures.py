@@ -42,7 +42,7 @@ def draw(axis: Axes, what: World, moment: Moment, run: int = 0) -> None:
         place, width = (m - 1.5) * reach / 2, 0.42 * reach
         share = float(moment.load[run, m])
         axis.bar(place, share, width, bottom=-2.9, color=color, clip_on=False)
-        axis.text(place, -2.86 + share, f"{share:.0%}", ha="center", va="bottom", fontsize=9, clip_on=False)
+        axis.text(place, -2.86 + share, f"{share:.0%}", ha="center", va="bottom", fontsize=11, clip_on=False)
     axis.set(xlim=(-reach, reach), ylim=(-2.95, reach), xticks=[], yticks=[], aspect="equal")
     axis.grid(False)
     axis.spines[["left", "bottom"]].set_visible(False)
