@@ -126,8 +126,8 @@ def lights(
         edge = COLORS["ink"] if on else "#C4C2BC"
         axis.plot(*place, "o", ms=7 if on else 4.5, mfc=tuple(fill) if on else fill, mec=edge, mew=0.9 if on else 0.6)
     axis.set(xlim=(-0.7, parts * (members + 0.6) - 0.9), ylim=(blocks - 0.4, -0.6))
-    axis.set_xticks([])
     _bare(axis)
+    axis.set_xticks([g * (members + 0.6) + (members - 1) / 2 for g in range(parts)], groups, fontsize="x-small")
 
 
 def strips(
@@ -143,12 +143,13 @@ def strips(
     ``winner`` and ``marked`` have their columns in this order already. Marked cells carry a dark line below them. Words
     and numbers beside the colours say which expert is which; ``levels`` name both ends.
     """
-    left, width, tall = 92, 400, 26
+    left, width, tall = 84, 340, 26
     colors = ["#{:02x}{:02x}{:02x}".format(*(255 * c).round().astype(int)) for c in shades(group, count)]
     step, foot = width / winner.shape[1], 22 + tall * len(actions)
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 8} {foot + 46}" font-family="sans-serif"'
-        f' font-size="14" fill="{COLORS["ink"]}"><rect width="100%" height="100%" fill="#fff"/>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 8} {foot + 46}" width="560"'
+        f' font-family="sans-serif" font-size="15" fill="{COLORS["ink"]}">',
+        '<rect width="100%" height="100%" fill="#fff"/>',
     ]
     for a, action in enumerate(actions):
         lines.append(f'<text x="{left - 8}" y="{26 + tall * a}" text-anchor="end">{escape(action)}</text>')

@@ -137,6 +137,7 @@ def test_a_decision_is_one_lamp_for_every_expert_and_those_that_work_are_lit():
     assert lit == {(1.0, 0.0), (5.6, 0.0), (7.2, 1.0)}
     assert np.allclose(lamps[1.0, 0.0].get_markerfacecolor(), shades("hand", 3)[1])
     assert axis.get_ylim()[0] > axis.get_ylim()[1]  # the first block on top
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["hand", "finger", "joint"]
 
 
 def test_a_strip_draws_each_run_of_a_winner_once_and_marks_what_it_is_told_to():
@@ -145,7 +146,7 @@ def test_a_strip_draws_each_run_of_a_winner_once_and_marks_what_it_is_told_to():
     root = ElementTree.fromstring(drawn)
     paths = {p.get("stroke"): p.get("d") for p in root.iter("{http://www.w3.org/2000/svg}path")}
     names = [to_hex(c) for c in shades("joint", 3)]
-    assert [paths[name] for name in names] == ["M92 21h200", "M92 47h400", "M292 21h200"]
-    assert [d for name, d in paths.items() if name not in names] == ["M292 33.5h100"]
+    assert [paths[name] for name in names] == ["M84 21h170", "M84 47h340", "M254 21h170"]
+    assert [d for name, d in paths.items() if name not in names] == ["M254 33.5h85"]
     words = [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
     assert words[:2] == ["pour", "<b>"] and "expert 3" in words
