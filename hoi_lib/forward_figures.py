@@ -227,8 +227,8 @@ def poster(
     prefix = max(line.prefix for line in lines)
     heights = [2.6, *[1.0] * len(lines), 2.6]
     with plt.rc_context({"figure.constrained_layout.use": False}):
-        figure, axes = plt.subplots(len(heights), 1, figsize=(10, 0.5 * sum(heights)), height_ratios=heights)
-    figure.subplots_adjust(left=0.29, right=0.86, top=0.995, bottom=0.005, hspace=0.26)  # words stand outside the axes
+        figure, axes = plt.subplots(len(heights), 1, figsize=(8.8, 0.46 * sum(heights)), height_ratios=heights)
+    figure.subplots_adjust(left=0.32, right=0.83, top=0.995, bottom=0.005, hspace=0.26)  # words stand outside the axes
     length = max(len(line.values) - line.prefix for line in lines if line.frames)
     for axis in axes:
         axis.set(xlim=(-WIDE * prefix - 3, length), ylim=(0, 1))
