@@ -6,6 +6,7 @@ one line that they did not run.
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -47,6 +48,11 @@ def test_no_page_fetches_from_elsewhere_and_every_picture_has_words():
 
 def test_no_page_shows_a_number_that_was_not_found():
     assert not [page for page in PAGES if "hoi-missing" in (HTML / page).read_text(encoding="utf-8")]
+
+
+def test_no_page_shows_a_role_as_it_was_typed():
+    shown = {page: re.sub(r"(?s)<(pre|code|script)\b.*?</\1>", "", (HTML / page).read_text("utf-8")) for page in PAGES}
+    assert not [page for page, text in shown.items() if re.search(r"\{(record|doc|term|ref|eq|numref|cite:\w)\}", text)]
 
 
 @pytest.mark.parametrize("page", CHAPTERS)

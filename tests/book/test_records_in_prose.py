@@ -87,6 +87,12 @@ def test_a_page_shows_the_value_with_a_link_and_the_record_itself(tmp_path):
     assert 'id="record-run"' in page and "0.8764" in page
 
 
+def test_a_table_shows_the_value_behind_an_escaped_bar(tmp_path):
+    code, page, said = build(tmp_path, r"| CR |" "\n" r"| --- |" "\n" r"| {record}`run:metrics.cr \| .1%` |")
+    assert code == 0, said
+    assert ">87.6%</a>" in page and "{record}" not in page
+
+
 def test_a_wrong_path_fails_the_build_and_is_named(tmp_path):
     code, _, said = build(tmp_path, "It touches in {record}`run:metrics.fid` of the frames.")
     assert code != 0 and "metrics.fid" in said and "index.md" in said
