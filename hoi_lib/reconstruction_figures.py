@@ -71,7 +71,7 @@ def thinning_figure(picture: np.ndarray, counts: Sequence[int], means: Tensor) -
     """A picture of the chosen vertices, beside mean and sum over ``counts`` vertices, as shares of those over all."""
     import matplotlib.pyplot as plt
 
-    figure, (image, curve) = plt.subplots(1, 2, figsize=(8.4, 3.5), width_ratios=(1, 1.35))
+    figure, (image, curve) = plt.subplots(1, 2, figsize=(7.2, 3.4), width_ratios=(1, 1.35))
     image.imshow(picture, interpolation="lanczos")
     image.set_title("78 of 778 vertices")
     image.axis("off")
@@ -93,7 +93,7 @@ def rulers_figure(mistakes: Sequence[str], costs: Mapping[str, Tensor]) -> Figur
     """One panel per ruler, by its title: what each mistake costs, on a logarithmic axis of its own."""
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, len(costs), figsize=(9, 3.3), sharey=True)
+    figure, panels = plt.subplots(1, len(costs), figsize=(7.6, 3.4), sharey=True)
     looks = (("noise", "s-"), ("finger", "D-"), ("prediction", "o-"))
     for panel, (name, cost), (color, line) in zip(panels, costs.items(), looks, strict=True):
         panel.plot(cost, mistakes, line, color=plots.COLORS[color], lw=1, ms=8)
@@ -111,7 +111,7 @@ def broken_figure(
     between them who pulls by which share, ``rec`` or ``diff``, in which unit."""
     import matplotlib.pyplot as plt
 
-    figure, (padding, unit, tremble) = plt.subplots(1, 3, figsize=(9.6, 3.2))
+    figure, (padding, unit, tremble) = plt.subplots(1, 3, figsize=(8, 3.1))
     looks: tuple[dict[str, Any], ...] = (
         {"color": plots.COLORS["hand"], "marker": "o", "lw": 2.5, "label": "right"},
         {"color": plots.COLORS["penetration"], "marker": "s", "ls": "--", "lw": 2, "label": "broken"},
@@ -122,7 +122,7 @@ def broken_figure(
         panel.set(ylabel="loss (cm²)")
         panel.legend()
     padding.set(title="padding counted", xlabel="padded to (frames)", ylim=(0, None))
-    tremble.set(title="mean before the square", xlabel="trembles by (mm)")
+    tremble.set(title="mean, then square", xlabel="trembles by (mm)")
     for k, share in enumerate(shares.values()):
         rec, label = share["rec"], "Eq. 11" if k else None
         unit.bar(k, rec, color=plots.COLORS["prediction"], hatch="//", ec="white", label=label)
@@ -137,7 +137,7 @@ def run_figure(curves: Mapping[str, Mapping[str, list]]) -> Figure:
     """Eqs. 10 and 11 over a run's steps, training and validation; Eq. 11 as the square root of its half, in mm."""
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, 2, figsize=(8.4, 3.3))
+    figure, panels = plt.subplots(1, 2, figsize=(7.2, 3.2))
     for panel, term in zip(panels, ("diff", "rec"), strict=True):
         for part, color, line in (("training", "hand", "-"), ("validation", "finger", "o--")):
             curve = curves[f"{part}/{term}"]
