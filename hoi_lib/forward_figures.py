@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hoi_lib.motion import MotionClip
     from hoi_lib.objects import ObjectModel
 
-WIDE = 4  # a condition token is drawn as wide as this many frames
+WIDE = 5  # a condition token is drawn as wide as this many frames
 NOISY, CLEAN = (COLORS["noise"], "#FFFFFF", "#111111"), (COLORS["hand"], "#FFFFFF", COLORS["finger"])
 
 
@@ -225,9 +225,9 @@ def poster(
     import matplotlib.pyplot as plt
 
     prefix = max(line.prefix for line in lines)
-    heights = [2.6, *[1.0] * len(lines), 2.6]
+    heights = [3.0, *[1.0] * len(lines), 3.0]
     with plt.rc_context({"figure.constrained_layout.use": False}):
-        figure, axes = plt.subplots(len(heights), 1, figsize=(8.8, 0.46 * sum(heights)), height_ratios=heights)
+        figure, axes = plt.subplots(len(heights), 1, figsize=(8.8, 0.37 * sum(heights)), height_ratios=heights)
     figure.subplots_adjust(left=0.32, right=0.83, top=0.995, bottom=0.005, hspace=0.26)  # words stand outside the axes
     length = max(len(line.values) - line.prefix for line in lines if line.frames)
     for axis in axes:
@@ -240,7 +240,7 @@ def poster(
         _strip(axis, line, prefix, frames)
     first = next(axis for axis, line in zip(axes[1:-1], lines, strict=True) if line.prefix)
     for k, name in enumerate(names):
-        first.text(WIDE * (k + 0.5 - prefix) - 3, 1.15, name, rotation=90, ha="center", va="bottom", fontsize=10)
+        first.text(WIDE * (k + 0.5 - prefix) - 3, 1.15, name, rotation=90, ha="center", va="bottom", fontsize=9)
     axes[1].text((frames + length) / 2, 1.2, "padding", ha="center", va="bottom", fontsize=10)
     return figure
 
