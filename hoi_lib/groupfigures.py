@@ -102,8 +102,9 @@ def gate_frame(
     mask, gate = Selector("sample_topk", 1, normalise=normalise)(scores, logits)
     bars: list = [Bars(range(len(groups) * count), scores.flatten(), "#C9CED6", "softmax", width=0.9)]
     bars += [Bars(range(g * count, (g + 1) * count), gate[g], name, name, width=0.5) for g, name in enumerate(groups)]
-    names = tuple(str(d) for d in experts) * len(groups)
-    plot = Plot(bars, ylabel="weight", ylim=(0.0, 1.05), xlabel="inner width of the expert", xnames=names)
+    names = tuple(str(m + 1) for m in range(count)) * len(groups)
+    words = f"expert of a group, {', '.join(map(str, experts))} wide"
+    plot = Plot(bars, ylabel="weight", ylim=(0.0, 1.05), xlabel=words, xnames=names)
     chosen = mask.int().argmax(-1).tolist()
     working = [
         f"{name} {experts[m]} with {gate[g, m]:.2f}" for g, (name, m) in enumerate(zip(groups, chosen, strict=True))
