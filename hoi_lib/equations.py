@@ -97,6 +97,7 @@ TABLES: dict[str, tuple[Equation, ...]] = {
             "experts:CrossAttention",
             "One pooled text vector makes the output the same for every token; with one state per word it depends on "
             "the token. A residual and a norm follow, as in the release.",
+            "eq-groups-attention",
         ),
         _moeg(
             3,
@@ -104,6 +105,7 @@ TABLES: dict[str, tuple[Equation, ...]] = {
             r"w_{g,m} = \operatorname{ANR}_g(f_a, f_t)",
             "routing:ActionNoiseRouter",
             "The action and the noise level are the sample's, so all of its tokens go to the same experts.",
+            "eq-router-anr",
         ),
         _moeg(
             4,
@@ -112,6 +114,7 @@ TABLES: dict[str, tuple[Equation, ...]] = {
             r" 0 & \text{otherwise} \end{cases}",
             "selection:top",
             "The choice is made in each group by itself, on the weights of Eq. 8.",
+            "eq-groups-topk",
         ),
         _moeg(
             5,
@@ -120,6 +123,7 @@ TABLES: dict[str, tuple[Equation, ...]] = {
             "selection:Selector",
             "After Eq. 4 the sum has G · K terms. Inside one group a single weight would always be 1, and the router "
             "would learn nothing from the task.",
+            "eq-groups-normalise",
         ),
         _moeg(
             6,
@@ -127,6 +131,7 @@ TABLES: dict[str, tuple[Equation, ...]] = {
             r"y = \sum_{g=1}^{G} \sum_{m=1}^{M} w'_{g,m}\, E_{g,m}(z'_g)",
             "experts:HierarchicalExperts",
             "Terms of weight 0 are left out of the sum; the dense executor keeps them and must agree.",
+            "eq-groups-mixture",
         ),
         _moeg(
             7,
@@ -134,6 +139,7 @@ TABLES: dict[str, tuple[Equation, ...]] = {
             r"w_a = W_a f_a, \qquad w_t = W_t f_t",
             "routing:ActionNoiseRouter.logits",
             "No bias: a constant would favour the same expert whatever the action and the noise.",
+            "eq-router-branches",
         ),
         _moeg(
             8,
@@ -142,6 +148,7 @@ TABLES: dict[str, tuple[Equation, ...]] = {
             "routing:route_all",
             "The softmax runs over the M experts of a group. The branches only add up: by how much one action prefers "
             "an expert to another, compared with a second action, is the same at every noise level.",
+            "eq-router-softmax",
         ),
         _moeg(
             9,
@@ -160,6 +167,7 @@ TABLES: dict[str, tuple[Equation, ...]] = {
             r"\mathcal L_{diff} = \mathbb E_{x_0, t}\, \lVert \hat x_\theta(x_t, t, c) - x_0 \rVert_2^2",
             "losses:diffusion_loss",
             "A mean over numbers, valid frames and samples, of standardised numbers.",
+            "eq-reconstruction-numbers",
         ),
         _moeg(
             11,
@@ -167,6 +175,7 @@ TABLES: dict[str, tuple[Equation, ...]] = {
             r"\mathcal L_{rec} = \lVert \hat J - J \rVert_2^2 + \lVert \hat V - V \rVert_2^2",
             "losses:reconstruction_loss",
             "Means over joints and over vertices, in m²; 21 joints, with the fingertips.",
+            "eq-reconstruction-positions",
         ),
         _moeg(
             12,
@@ -175,6 +184,7 @@ TABLES: dict[str, tuple[Equation, ...]] = {
             r" &+ \lambda \sum_{v \in V} \lVert d(\hat v, p) - d(v, p) \rVert \end{aligned}",
             "losses:distance_loss",
             "d is the distance to the nearest neighbour; means instead of sums, in metres, λ = 0.1.",
+            "eq-interaction-dist",
         ),
         _moeg(
             13,
@@ -184,6 +194,7 @@ TABLES: dict[str, tuple[Equation, ...]] = {
             "losses:contact_loss",
             "Who touches is read from the ground truth, nearer than τ = 10 mm: the prediction cannot get away by "
             "letting go.",
+            "eq-interaction-con",
         ),
         _moeg(
             14,
@@ -191,6 +202,7 @@ TABLES: dict[str, tuple[Equation, ...]] = {
             r"\mathcal L_{pen} = \sum_{p \in P_{pen}} \min_{v \in V} \lVert p - \hat v \rVert",
             "losses:penetration_loss",
             "Who is inside is read from the prediction, without a gradient.",
+            "eq-interaction-pen",
         ),
         _moeg(
             15,
