@@ -1,6 +1,7 @@
 """Draw the README's pictures from the shipped checkpoint: a bottle is poured from.
 
-The bottle goes through the same door as a user's mesh, so the pictures show what `hoi generate` makes, and nothing else.
+The bottle goes through the same door as a user's mesh, so the pictures show what `hoi generate` makes and
+nothing else.
 """
 
 from __future__ import annotations
