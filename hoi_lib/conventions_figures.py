@@ -73,7 +73,8 @@ def comparison(clips: Mapping[bool, tuple[MotionClip, ObjectModel]], alt: str, t
         away = np.linalg.norm(np.mean(spoilt[-1].vertices, 0) - np.mean(sound[-1].vertices, 0))
         pictures = [_drawn(sound, sound, view, truth.ground)]
         pictures.append(_drawn(spoilt, spoilt, view) if away > ELSEWHERE else _drawn(spoilt, sound, view, truth.ground))
-        return Frame(pictures, f"Left as it was, right: {words}. What was missed: {mistake.missed}.")
+        said = f"Left as it was, right: {words}, {share} % into the contact. What was missed: {mistake.missed}."
+        return Frame(pictures, said)
 
     moments = Slider("contact", range(0, 101, 25), "{} %", start=2, play=True, interval=600)
     return static_widget(state, [moments, Choice("mistake", list(by_words))], alt=alt, title=title)
