@@ -195,7 +195,7 @@ def release(width: int = 512, blocks: int = 8, heads: int = 4, **changes: Any) -
 
 
 def recommended(width: int = 512, blocks: int = 8, heads: int = 4, **changes: Any) -> DenoiserConfig:
-    """The default network: the paper's experts, in the object's frame, with the readings that measured best."""
+    """The default network: the paper's experts and readings, in the object's frame, with the release's tokens."""
     chosen = {"feedforward": "experts", "experts": (2 * width, width, width // 2)}
     return DenoiserConfig(width=width, blocks=blocks, heads=heads, **{**chosen, **changes})
 
