@@ -45,5 +45,6 @@ def build_recorded(
         )
     click.echo(f"{report.clips} clips in {out}, fingerprint {report.store.fingerprint[:16]}")
     if report.skipped:
-        complain(f"{len(report.skipped)} of {report.sequences} sequences were skipped, the rest is written.")
+        kept = f".{out.name}.partial keeps what was read for a next build"
+        complain(f"{len(report.skipped)} of {report.sequences} sequences were skipped, the rest is written; {kept}.")
         click.get_current_context().exit(1)

@@ -32,6 +32,7 @@ SHAPES = {
     "hands_components": (45, 45),
     "hands_mean": (45,),
 }
+PLACES = (".", "mano", "models", "mano_v1_2/models", "mano/models", "mano/mano_v1_2/models")
 OPTIONAL = ("hands_coeffs", "J", "bs_style", "bs_type")
 
 
@@ -156,13 +157,13 @@ def _dense(matrix: Sparse) -> np.ndarray:
 
 
 def find(folder: str | Path, side: str) -> Path:
-    """The MANO file of one side in a folder or in its subfolder ``mano``, .npz before .pkl; :class:`HandFileError`
-    when the folder or the file is not there."""
+    """The MANO file of one side in a folder or where the download unpacks to below it, .npz before .pkl;
+    :class:`HandFileError` when the folder or the file is not there."""
     folder, stem = Path(folder), f"MANO_{side.upper()}"
     mend = "HOI_MANO_DIR must name the folder with MANO_RIGHT and MANO_LEFT, .npz or .pkl; unset it for the stand-in."
     if not folder.is_dir():
         raise HandFileError(f"{folder}: no such folder", mend, CHAPTER)
-    for place in (folder, folder / "mano"):
+    for place in (folder / inner for inner in PLACES):
         for suffix in (".npz", ".pkl"):
             if (file := place / f"{stem}{suffix}").is_file():
                 return file

@@ -246,6 +246,12 @@ def test_find_prefers_npz_and_looks_into_the_folder_mano(tmp_path):
     assert find(tmp_path, "left").name == "MANO_LEFT.npz"
 
 
+def test_find_looks_where_the_download_unpacks_to(tmp_path):
+    (tmp_path / "mano_v1_2" / "models").mkdir(parents=True)
+    (tmp_path / "mano_v1_2" / "models" / "MANO_RIGHT.pkl").touch()
+    assert find(tmp_path, "right").parent.name == "models"
+
+
 # ----------------------------------------------------------------------------------------------------------- writing
 
 

@@ -34,7 +34,7 @@ CHAPTER = "chapter 4, “ARCTIC”"
 SPLITS = {"train": ("s01", "s02", "s04", "s05", "s06", "s07", "s08", "s09"), "val": (), "test": ("s10",)}
 PLACES = (".", "data", "arctic_data/data", "downloads/data", "unpack/arctic_data/data")  # of raw_seqs/ and meta/
 SEQUENCE = re.compile(r"([a-z]+)_([a-z]+)_\d+(?:_retake)?")
-LINE = re.compile(r"(\d{1,6})-(\d{1,6})\s+([a-z]+),?\s+(both|left|right)\s+hands?")
+LINE = re.compile(r"(\d{1,6})-(\d{1,6})\s+([A-Za-z]+),?\s+(both|left|right)\s+\S+")
 UNDESCRIBED = ("espressomachine",)  # in the set, but not in Text2HOI's annotation
 WORDS = VOCABULARIES["arctic"]
 SHORTEST = 20  # frames; a shorter segment is no clip
@@ -85,6 +85,7 @@ class Arctic(raw.Reader):
     ):
         self.folder = _data_root(Path(folder))
         self.descriptions = _descriptions(Path(folder), self.folder, descriptions)
+        self._declined = str(descriptions) == "no"
         self.units = _choice("units", units, UNITS)
         self.top = int(_choice("top", str(top), ("0", "1")))
         self.betas = _choice("betas", betas, ("fitted", "zero"))
@@ -103,7 +104,7 @@ class Arctic(raw.Reader):
         for subject in _folders(self.folder / "raw_seqs"):
             for suffix in SUFFIXES:
                 files = (self.folder / "raw_seqs" / subject).glob(f"*{suffix}")
-                found |= {f"{subject}/{path.name.removesuffix(suffix)}" for path in files}
+                found |= {f"{subject}/{path.name.removesuffix(suffix)}" for path in files if path.name[0] != "."}
             if self.descriptions:
                 found |= {f"{subject}/{name}" for name in _folders(self.descriptions / subject)}
         return sorted(found)
@@ -135,6 +136,13 @@ class Arctic(raw.Reader):
             "left_shapedirs": "as in MANO's file",
             "hand": load_hand("right").content_hash,
         }
+
+    @property
+    def cautions(self) -> list[str]:
+        """That clips are not Text2HOI's, where its annotation was neither found nor declined."""
+        if self.descriptions or self._declined:
+            return []
+        return ["no folder of descriptions was found: each clip is a whole sequence, its verb “grab” or “use”."]
 
     # ------------------------------------------------------------------------------------------------------- reading
 
@@ -281,7 +289,7 @@ def read_description(path: Path, key: str) -> list[Segment]:
         if not found:
             wanted = "1-40 grasp, right hand"
             raise raw.damaged(path, f"line {number} is {line.strip()[:60]!r}, expected such as {wanted!r}")
-        first, last, verb, hands = int(found[1]), int(found[2]), found[3], found[4]
+        first, last, verb, hands = int(found[1]), int(found[2]), found[3].lower(), found[4]
         if verb not in verbs:
             raise raw.damaged(path, f"line {number}: the annotation knows no verb {verb!r}")
         if not 1 <= first <= last:

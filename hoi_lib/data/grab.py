@@ -102,7 +102,9 @@ class Grab(Reader):
     def sequences(self) -> list[str]:
         """Names such as "s4/mug_pass_1", sorted."""
         files = self._sequences.glob("s*/*.npz")
-        return sorted(f"{f.parent.name}/{f.stem}" for f in files if re.fullmatch(r"s\d+", f.parent.name))
+        return sorted(
+            f"{f.parent.name}/{f.stem}" for f in files if re.fullmatch(r"s\d+", f.parent.name) and f.name[0] != "."
+        )
 
     def files(self, sequence: str) -> list[Path]:
         """The sequence, the mesh of the object in its name, and the subject's hands."""
@@ -113,7 +115,7 @@ class Grab(Reader):
     @cached_property
     def objects(self) -> tuple[str, ...]:
         """Names of the object meshes, sorted."""
-        return tuple(sorted(file.stem for file in self._meshes.glob("*.ply")))
+        return tuple(sorted(file.stem for file in self._meshes.glob("*.ply") if file.name[0] != "."))
 
     def object(self, name: str) -> ObjectModel:
         """The object of a contact mesh, in metres; :class:`RawDataError` for a mesh that is missing or damaged."""
@@ -129,6 +131,13 @@ class Grab(Reader):
             "hand_model": load_hand("right").content_hash,
             "fit_mm": {file.stem: self._fit_note(file) for file in self._templates},
         }
+
+    @property
+    def cautions(self) -> list[str]:
+        """That every hand has the mean shape, where no mesh of a subject's hand was found."""
+        if self._templates or self.betas == "zero":
+            return []
+        return [f"{TEMPLATES}: no meshes of the subjects' hands were found, so all hands have the mean shape."]
 
     def read(self, sequence: str) -> list[MotionClip]:
         """The one clip of a sequence; raises :class:`RawDataError`.

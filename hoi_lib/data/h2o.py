@@ -172,7 +172,7 @@ class H2O(raw.Reader):
 
     def _meshes(self, name: str) -> list[Path]:
         folder = raw.inside(self.folder / "object", name)
-        return sorted(path for path in folder.glob("*") if path.suffix.lower() == ".obj" and path.is_file())
+        return sorted(path for path in folder.glob("*") if path.suffix.lower() == ".obj" and path.name[0] != ".")
 
     def _frames_folder(self, home: Path, kind: str) -> Path:
         """The folder of one ``kind`` of file, whichever way its name is spelt."""
@@ -297,7 +297,8 @@ def _subjects(root: Path) -> dict[str, Path]:
     found = {}
     for name in reversed(_folders(root)):  # the plain name comes last and wins
         if (subject := re.fullmatch(r"(subject\d+)(_\w+)?", name)) and subject[1] not in UNLABELLED:
-            found[subject[1]] = root / name
+            inner = root / name / subject[1]  # where an archive was unpacked into a folder of its own name
+            found[subject[1]] = inner if inner.is_dir() else root / name
     return {subject: found[subject] for subject in sorted(found)}
 
 

@@ -94,12 +94,13 @@ def build(
     harvest = _read_all(source, sequences, partial, workers, progress)
     models = _load_models(source, harvest, workers, progress)
     if not harvest.paths:
+        shutil.rmtree(partial, ignore_errors=True)
         first = next(iter(harvest.skipped.values()), "there are none")
         raise RawDataError(
             f"{source.folder}: none of {len(sequences)} sequences gives a clip; first: {first}", None, CHAPTER
         )
     skipped = sorted(harvest.skipped.items())
-    doubts = [doubt for doubt in map(doubt_of, models.values()) if doubt]
+    doubts = [*reader.cautions, *(doubt for doubt in map(doubt_of, models.values()) if doubt)]
     for doubt in doubts if progress else ():
         _say(f"note: {doubt}")
     extra = {"notes": reader.notes, "skipped": skipped, "doubts": doubts}
@@ -113,7 +114,8 @@ def build(
         extra=extra,
         splits=splits,
     )
-    shutil.rmtree(partial, ignore_errors=True)
+    if not skipped:  # else what could be read is kept for the build that follows the mending
+        shutil.rmtree(partial, ignore_errors=True)
     return Report(written, len(written), len(sequences), skipped, doubts)
 
 
@@ -132,6 +134,8 @@ def _splits(reader: Reader, val: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
         )
     splits["train"] = tuple(s for s in splits["train"] if s not in val)
     splits["val"] += tuple(s for s in val if s not in splits["val"])
+    if val and not splits["train"]:
+        raise ConfigError(f"{', '.join(val)}: no subject would be left to train on.", "Name fewer with --val.", CHAPTER)
     if shared := leaks(splits["test"], splits["train"] + splits["val"]):
         raise ConfigError(f"{', '.join(sorted(shared))}: tested on and learned from.", None, CHAPTER)
     return splits

@@ -75,7 +75,9 @@ class Own(raw.Reader):
     def sequences(self) -> list[str]:
         """Paths of the clips below the folder, without ``.npz``, sorted."""
         paths = (path.relative_to(self.folder).with_suffix("") for path in self.folder.rglob("*.npz"))
-        return sorted(path.as_posix() for path in paths if path.parts[0] != "objects")
+        shown = [path for path in paths if not any(part.startswith(".") for part in path.parts)]
+        stores = {path.parent.relative_to(self.folder) for path in self.folder.rglob("manifest.json")}
+        return sorted(p.as_posix() for p in shown if p.parts[0] != "objects" and stores.isdisjoint(p.parents))
 
     def files(self, sequence: str) -> list[Path]:
         """The clip and the settings."""

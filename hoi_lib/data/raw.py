@@ -74,6 +74,11 @@ class Reader(ABC):
     def notes(self) -> dict:
         """What a store's manifest tells of where its clips come from: format variant, options. Plain JSON values."""
 
+    @property
+    def cautions(self) -> list[str]:
+        """What is not there and changes every clip, in words for whoever builds: nothing unless a reader says so."""
+        return []
+
     def files(self, sequence: str) -> list[Path]:
         """The files and folders that :meth:`read` depends on for this sequence, there or not.
 
@@ -83,7 +88,7 @@ class Reader(ABC):
         return []
 
 
-def reader_for(name: str, folder: str | os.PathLike, **options: object) -> Reader:
+def reader_for(name: str, folder: str | os.PathLike, /, **options: object) -> Reader:
     """The reader of the set ``name`` on a downloaded folder: a key of :data:`READERS`, or "module:Class" of your own.
 
     Raises :class:`ConfigError` for an unknown set or option and :class:`RawDataError` for a folder of another layout.
@@ -99,7 +104,7 @@ def reader_for(name: str, folder: str | os.PathLike, **options: object) -> Reade
     try:
         return make(folder, **options)
     except TypeError as error:
-        if "unexpected keyword argument" not in str(error):
+        if not re.search("unexpected keyword argument|multiple values for argument", str(error)):
             raise
         option = re.search(r"argument '(\w+)'", str(error))
         raise ConfigError(f"{name} has no option {option[1] if option else options!r}.", None, CHAPTER) from error

@@ -577,3 +577,15 @@ def test_damaged_files_end_in_clips_or_in_an_error_that_names_one(tree, reader, 
             path.write_bytes(whole)
     print(f"150 damaged variants, {named} refused")
     assert named > 60 and len(Arctic(copy).read(sequence)) == len(reader.read(sequence))
+
+
+def test_a_folder_without_descriptions_cautions_unless_they_are_declined(tree, tmp_path):
+    assert Arctic(tree[0]).cautions == []
+    fixture.write(tmp_path, text2hoi=False)
+    assert "whole sequence" in Arctic(tmp_path).cautions[0] and Arctic(tmp_path, descriptions="no").cautions == []
+
+
+def test_a_description_may_say_it_in_other_letters(tmp_path):
+    path = tmp_path / "description.txt"
+    path.write_text("1-40 Grasp, right finger\n")
+    assert [(s.verb, s.hands) for s in read_description(path, "box")] == [("grasp", "right")]

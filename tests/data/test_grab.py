@@ -384,3 +384,9 @@ def test_damaged_bytes_end_in_an_error_or_in_the_right_record(copied):
         path.write_bytes(content)
     assert refused > 15
     assert _error(Grab(folder), ONE, item) < EXACT
+
+
+def test_a_folder_without_hands_of_subjects_cautions(tree, tmp_path):
+    assert Grab(tree[0]).cautions == []
+    fixture.write(tmp_path, templates=False)
+    assert "mean shape" in Grab(tmp_path).cautions[0] and Grab(tmp_path, betas="zero").cautions == []

@@ -565,3 +565,12 @@ def test_a_folder_that_lacks_too_many_frames_is_named_with_the_first_of_them(tmp
     with pytest.raises(RawDataError, match=rf"some: 2 of 5 frames are missing, the first {first:06d}.txt"):
         span_of(tables, 0.1)
     assert span_of(tables, 0.5) == range(5)
+
+
+def test_an_archive_may_unpack_into_a_folder_of_its_own_name(tree, reader, tmp_path):
+    shutil.copytree(tree[0] / "object", tmp_path / "object")
+    shutil.copytree(tree[0] / "subject1", tmp_path / "subject1_ego_v1_1" / "subject1")
+    expected = [name for name in reader.sequences() if name.startswith("subject1/")]
+    assert expected and H2O(tmp_path).sequences() == expected
+    pairs = zip(H2O(tmp_path).read(expected[0]), reader.read(expected[0]), strict=True)
+    assert all(np.array_equal(found.object.transl, known.object.transl) for found, known in pairs)

@@ -193,6 +193,28 @@ def test_what_failed_is_tried_again(toys, tmp_path):
     assert reads(toys)[6:] == ["s1_x"]
 
 
+def test_a_build_after_mending_reads_what_was_mended_and_nothing_else(toys, tmp_path):
+    plant(toys, s1_x="broken")
+    assert len(build(toys, tmp_path / "out").skipped) == 1
+    before = len(reads(toys))
+    (toys / "s1_x.txt").write_text((toys / "s1_a.txt").read_text())
+    assert build(toys, tmp_path / "out").skipped == [] and reads(toys)[before:] == ["s1_x"]
+    assert not (tmp_path / ".out.partial").exists()
+
+
+def test_nothing_is_left_where_nothing_could_be_read(toys, tmp_path):
+    for path in toys.glob("*.txt"):
+        path.write_text("broken")
+    with pytest.raises(RawDataError, match="none of 5 sequences"):
+        build(toys, tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["raw"]
+
+
+def test_what_a_reader_cautions_against_is_told(toys, tmp_path, monkeypatch):
+    monkeypatch.setattr(Toy, "cautions", ["no shapes were found"])
+    assert "no shapes were found" in build(toys, tmp_path / "out").doubts
+
+
 def test_a_piece_that_is_damaged_is_read_again(toys, tmp_path):
     stopped(toys, tmp_path / "out")
     for path in (tmp_path / ".out.partial").glob("*.npz"):
@@ -260,6 +282,9 @@ def test_archives_are_unpacked_and_built_from(toys, tmp_path, hoi):
         (["arctic", "--raw", "nowhere"], "nowhere: no such folder"),
         (["arctic", "--raw", ".", "--option", "size=3"], "no option 'size'"),
         (["arctic", "--raw", ".", "--option", "size"], "expected KEY=VALUE"),
+        (["arctic", "--raw", ".", "--option", "folder=x"], "no option 'folder'"),
+        (["arctic", "--raw", ".", "--option", "self=x"], "no option 'self'"),
+        (["arctic", "--raw", ".", "--option", "name=x"], "no option 'name'"),
         (["arctic", "--raw", ".", "--val", "s7"], "s7: no training subject"),
         (["synthetic", "--raw", "."], "takes no --raw"),
     ],
