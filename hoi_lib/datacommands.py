@@ -46,5 +46,5 @@ def build_recorded(
     click.echo(f"{report.clips} clips in {out}, fingerprint {report.store.fingerprint[:16]}")
     if report.skipped:
         kept = f".{out.name}.partial keeps what was read for a next build"
-        complain(f"{len(report.skipped)} of {report.sequences} sequences were skipped, the rest is written; {kept}.")
+        complain(f"{len(report.skipped)} of {report.sequences} sequences were skipped, some or all of each; {kept}.")
         click.get_current_context().exit(1)

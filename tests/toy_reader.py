@@ -1,8 +1,8 @@
 """A reader of nearly nothing: each ``<subject>_<n>.txt`` holds how many clips of how many frames it gives.
 
-Words in the file ask for trouble: "broken" for a RawDataError, "bug" for an error of Python's own, "twice" for a name
-that is taken, "mesh" for an object that cannot be read, "kill" for the end of the process. ``reads.log`` notes
-what was read.
+Words in the file ask for trouble: "broken" for a RawDataError, "part" for one that brings a clip, "bug" for an error of
+Python's own, "twice" for a name that is taken, "mesh" for an object that cannot be read, "kill" for the end of the
+process. ``reads.log`` notes what was read.
 """
 
 import os
@@ -53,6 +53,8 @@ class Toy(raw.Reader):
         words = path.read_text().split()
         with open(self.folder / "reads.log", "a") as log:
             log.write(f"{sequence}\n")
+        if "part" in words:
+            raise raw.PartlyRead(f"{path}: its end is broken", [self._clip(f"{sequence}_0", sequence, 20, MESH)])
         if "broken" in words:
             raise raw.damaged(path, "is broken")
         if "bug" in words:

@@ -136,12 +136,26 @@ class H2O(raw.Reader):
     # ------------------------------------------------------------------------------------------------------- reading
 
     def read(self, sequence: str) -> list[MotionClip]:
-        """The clips of one sequence in the order of time, float64."""
+        """The clips of one sequence in the order of time, float64.
+
+        An action whose clip cannot be read does not cost the others: :class:`~hoi_lib.data.raw.PartlyRead` brings them.
+        """
         subject, _, rest = sequence.partition("/")
         home = self._subjects[subject] / rest
         recording = self._recording(home)
-        clips = (self._clip(sequence, home, recording, run) for run in _runs(recording.action))
-        return [clip for clip in clips if clip is not None]
+        clips, faults = [], []
+        for run in _runs(recording.action):
+            try:
+                clips.append(self._clip(sequence, home, recording, run))
+            except RawDataError as error:
+                faults.append(error)
+        found = [clip for clip in clips if clip is not None]
+        if faults and not found:
+            raise faults[0]
+        if faults:
+            rest = f"{len(faults)} of {len(faults) + len(clips)} actions left out, the others were read"
+            raise raw.PartlyRead(f"{faults[0].what} ({rest})", found)
+        return found
 
     def object(self, name: str) -> ObjectModel:
         """The mesh of one object in metres, mended; read once."""

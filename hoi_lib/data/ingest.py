@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 
 from hoi_lib.data import pieces, store
 from hoi_lib.data.pieces import Piece
-from hoi_lib.data.raw import CHAPTER, Reader, reader_for
+from hoi_lib.data.raw import CHAPTER, PartlyRead, Reader, reader_for
 from hoi_lib.data.splits import leaks
 from hoi_lib.data.store import ClipStore
 from hoi_lib.data.workers import run
@@ -191,7 +191,7 @@ def _read_all(source: Source, sequences: list[str], partial: Path, workers: int 
             reason = f"{sequence}: a clip is called {sorted(twice)[0]!r} like one before"
         if reason:
             harvest.skipped[sequence] = reason
-        elif head["clips"]:
+        if head["clips"] and not twice:
             names.update(head["clips"])
             harvest.paths[sequence] = _path(partial, sequence)
             harvest.objects[sequence] = set(head["objects"])
@@ -207,26 +207,30 @@ def read_sequence(job: tuple[Source, str, Path]) -> tuple[str, dict]:
     reader = _reader(source)
     key, reason, piece = _key(reader.files(sequence)), None, pieces.pack([])
     try:
-        piece = _read(reader, sequence)
+        piece, reason = _read(reader, sequence)
+        reason = reason and _relative(reason, source.folder)
     except HoiError as error:
         reason = _relative(error.what, source.folder)
     except Exception as error:  # no sequence stops the others, whatever is in it
         reason = _relative(f"{sequence}: cannot be read ({type(error).__name__}: {error})", source.folder)
     names = {"clips": [row["name"] for row in piece.rows], "objects": sorted({row["object"] for row in piece.rows})}
     head = {"sequence": sequence, "key": key, "reason": reason} | names
-    if not reason:
+    if piece.rows or not reason:
         pieces.save(_path(partial, sequence), piece, head)
     return sequence, head
 
 
-def _read(reader: Reader, sequence: str) -> Piece:
-    """The clips of one sequence, each sound and with an object that can be read."""
-    clips = reader.read(sequence)
+def _read(reader: Reader, sequence: str) -> tuple[Piece, str | None]:
+    """The clips of one sequence, each sound and with an object that can be read, and why some are missing, if any."""
+    try:
+        clips, missing = reader.read(sequence), None
+    except PartlyRead as part:
+        clips, missing = part.clips, part.what
     for clip in clips:
         if fault := pieces.fault_of(clip):
             raise RawDataError(f"{sequence}: {fault}")
         reader.object(clip.object.name)
-    return pieces.pack(clips)
+    return pieces.pack(clips), missing
 
 
 def _relative(text: str, folder: Path) -> str:

@@ -40,6 +40,14 @@ MEMBER_LIMIT = 8 << 30  # bytes of one array in an archive
 Shape = tuple[int | None, ...]
 
 
+class PartlyRead(RawDataError):
+    """Part of a sequence could not be read; ``clips`` are those of the rest."""
+
+    def __init__(self, what: str, clips: list[MotionClip]):
+        super().__init__(what, None, CHAPTER)
+        self.clips = clips
+
+
 class Reader(ABC):
     """The sequences of one downloaded data set.
 
@@ -58,7 +66,8 @@ class Reader(ABC):
     @abstractmethod
     def read(self, sequence: str) -> list[MotionClip]:
         """The clips of one sequence with float64 arrays, names unique over the set; none where the set's own rules
-        skip it. Raises :class:`RawDataError`, whose text starts with a path, where a file is damaged or missing."""
+        skip it. Raises :class:`RawDataError`, whose text starts with a path, where a file is damaged or missing; as
+        :class:`PartlyRead` it brings what could be read all the same."""
 
     @abstractmethod
     def object(self, name: str) -> ObjectModel:

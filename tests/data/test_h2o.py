@@ -450,6 +450,21 @@ def test_another_object_than_the_action_names_is_refused(planted):
         H2O(planted(change)[0]).read(PLACE)
 
 
+def test_one_action_with_another_object_does_not_cost_the_others(tmp_path, clips):
+    fixture.write(tmp_path)
+    home = next(p for p in (tmp_path / PLACE / "cam4").iterdir() if p.name.lower() == "obj_pose_rt")
+    runs = [clip.name for clip in clips if clip.name.startswith(PLACE.replace("/", "_"))]
+    assert len(runs) > 1
+    first, stop = (int(number) for number in runs[0].split("_")[-2:])
+    for path in home.glob("*.txt"):
+        if first <= int(path.stem) < stop:
+            item, *pose = path.read_text().split()
+            path.write_text(" ".join([str(int(float(item)) % 8 + 1), *pose]))
+    with pytest.raises(raw.PartlyRead, match="1 of .* actions left out") as caught:
+        H2O(tmp_path).read(PLACE)
+    assert [clip.name for clip in caught.value.clips] == runs[1:]
+
+
 def test_numbers_of_a_hand_that_was_not_found_may_be_anything(planted):
     def garbage(recording):
         recording.hands["right"][recording.hands["right"][:, 0] == 0, 1:] = np.nan

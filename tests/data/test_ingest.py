@@ -202,6 +202,16 @@ def test_a_build_after_mending_reads_what_was_mended_and_nothing_else(toys, tmp_
     assert not (tmp_path / ".out.partial").exists()
 
 
+def test_the_rest_of_a_sequence_is_kept_and_what_is_missing_told_until_it_is_mended(toys, tmp_path):
+    plant(toys, s1_x="part")
+    report = build(toys, tmp_path / "out")
+    assert report.skipped == [("s1_x", "s1_x.txt: its end is broken")] and report.clips == 9
+    assert "s1_x_0" in {row["name"] for row in report.store.table}
+    plant(toys, s1_x="2 20")
+    report = build(toys, tmp_path / "out")
+    assert report.skipped == [] and report.clips == 10 and reads(toys)[6:] == ["s1_x"]
+
+
 def test_nothing_is_left_where_nothing_could_be_read(toys, tmp_path):
     for path in toys.glob("*.txt"):
         path.write_text("broken")
