@@ -10,6 +10,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("ACCELERATE_USE_CPU", "true")
 
 import jaxtyping
+import pytest
 
 PACKAGE = Path(__file__).parents[1] / "hoi_lib"
 
@@ -22,3 +23,18 @@ def _checkable(name: str) -> bool:
 
 names = [module.name for module in pkgutil.iter_modules([str(PACKAGE)])]
 jaxtyping.install_import_hook([f"hoi_lib.{name}" for name in names if _checkable(name)], "beartype.beartype")
+
+
+@pytest.fixture
+def hoi(capsys):
+    """Run ``hoi`` in this process; returns (exit code, standard output, standard error)."""
+
+    from hoi_lib import cli
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            cli.main([str(a) for a in arguments])
+        out, err = capsys.readouterr()
+        return ended.value.code or 0, out, err
+
+    return run

@@ -9,24 +9,11 @@ import pytest
 import trimesh
 from tiny_store import tiny_store
 
-from hoi_lib import cli, viewer
+from hoi_lib import viewer
 from hoi_lib.sampling import SHIPPED
 
 TEXT = "Pick up the mug and pour with right hand."
 RESULTS = {"motion.npz", "motion.glb", "motion.html", "motion.gif"}
-
-
-@pytest.fixture
-def hoi(capsys):
-    """Run ``hoi`` in this process; returns (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            cli.main([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return ended.value.code or 0, out, err
-
-    return run
 
 
 @pytest.fixture

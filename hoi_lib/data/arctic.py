@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -86,9 +85,9 @@ class Arctic(raw.Reader):
         self.folder = _data_root(Path(folder))
         self.descriptions = _descriptions(Path(folder), self.folder, descriptions)
         self._declined = str(descriptions) == "no"
-        self.units = _choice("units", units, UNITS)
-        self.top = int(_choice("top", str(top), ("0", "1")))
-        self.betas = _choice("betas", betas, ("fitted", "zero"))
+        self.units = raw.choice("units", units, UNITS)
+        self.top = int(raw.choice("top", str(top), ("0", "1")))
+        self.betas = raw.choice("betas", betas, ("fitted", "zero"))
         self.window = int(window) if str(window).isdigit() else -1
         if self.window != 0 and self.window < SHORTEST:
             raise ConfigError(f"window={window!r}: expected 0 or at least {SHORTEST} frames.", None, CHAPTER)
@@ -101,12 +100,12 @@ class Arctic(raw.Reader):
     def sequences(self) -> list[str]:
         """Names such as "s01/box_grab_01" of all that either file or, beside a subject's files, a description names."""
         found = set()
-        for subject in _folders(self.folder / "raw_seqs"):
+        for subject in raw.folders(self.folder / "raw_seqs"):
             for suffix in SUFFIXES:
                 files = (self.folder / "raw_seqs" / subject).glob(f"*{suffix}")
                 found |= {f"{subject}/{path.name.removesuffix(suffix)}" for path in files if path.name[0] != "."}
             if self.descriptions:
-                found |= {f"{subject}/{name}" for name in _folders(self.descriptions / subject)}
+                found |= {f"{subject}/{name}" for name in raw.folders(self.descriptions / subject)}
         return sorted(found)
 
     def files(self, sequence: str) -> list[Path]:
@@ -121,7 +120,7 @@ class Arctic(raw.Reader):
     @property
     def objects(self) -> tuple[str, ...]:
         """Names of the object templates, sorted."""
-        return tuple(_folders(self.folder / "meta" / "object_vtemplates"))
+        return tuple(raw.folders(self.folder / "meta" / "object_vtemplates"))
 
     @property
     def notes(self) -> dict:
@@ -236,7 +235,7 @@ def _data_root(folder: Path) -> Path:
     for place in PLACES:
         root = folder / place
         if (root / "raw_seqs").is_dir():
-            if not _folders(root / "meta" / "object_vtemplates"):
+            if not raw.folders(root / "meta" / "object_vtemplates"):
                 raise RawDataError(
                     f"{root / 'meta' / 'object_vtemplates'}: no object templates beside raw_seqs.",
                     "Download and unpack ARCTIC's meta.zip too.", CHAPTER,
@@ -251,23 +250,12 @@ def _descriptions(folder: Path, root: Path, option: str | os.PathLike | None) ->
     """The folder of Text2HOI's annotation, or None to do without."""
     if option is None:
         places = (root / "description", folder / "description")
-        return next((place for place in places if _folders(place)), None)
+        return next((place for place in places if raw.folders(place)), None)
     if str(option) == "no":
         return None
-    if not _folders(Path(option)):
+    if not raw.folders(Path(option)):
         raise RawDataError(f"{option}: holds no folders of descriptions, such as s01/box_grab_01.", None, CHAPTER)
     return Path(option)
-
-
-def _folders(path: Path) -> list[str]:
-    """Names of the folders in ``path``, sorted; none where it is not there."""
-    return sorted(entry.name for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else []
-
-
-def _choice(option: str, value: str, known: Iterable[str]) -> str:
-    if value not in known:
-        raise ConfigError(f"{option}={value!r}: expected {' or '.join(known)}.", None, CHAPTER)
-    return value
 
 
 # ------------------------------------------------------------------------------------------------------ descriptions

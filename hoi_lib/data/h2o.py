@@ -34,7 +34,7 @@ from hoi_lib.data.arctic_objects import read_obj
 from hoi_lib.data.framefiles import FrameFiles, last_known, read_folder, span_of
 from hoi_lib.data.published import PUBLISHED
 from hoi_lib.data.vocabulary import H2O_ACTIONS, H2O_OBJECTS, VOCABULARIES, caption_forms, hands_of
-from hoi_lib.errors import ConfigError, MeshError, RawDataError
+from hoi_lib.errors import MeshError, RawDataError
 from hoi_lib.hand import load_hand
 from hoi_lib.motion import FPS, SIDES, HandTrack, MotionClip, ObjectTrack
 from hoi_lib.objects import ObjectModel
@@ -89,9 +89,9 @@ class H2O(raw.Reader):
     splits = PUBLISHED["h2o"].splits
 
     def __init__(self, folder: str | os.PathLike, camera: str = HEAD, betas: str = "fitted", mesh_units: str = "m"):
-        self.camera = _choice("camera", camera, CAMERAS)
-        self.betas = _choice("betas", betas, ("fitted", "zero"))
-        self.mesh_units = _choice("mesh_units", mesh_units, tuple(UNITS))
+        self.camera = raw.choice("camera", camera, CAMERAS)
+        self.betas = raw.choice("betas", betas, ("fitted", "zero"))
+        self.mesh_units = raw.choice("mesh_units", mesh_units, tuple(UNITS))
         self.folder = _data_root(Path(folder))
         self._subjects = _subjects(self.folder)
         self._models: dict[str, ObjectModel] = {}
@@ -104,8 +104,8 @@ class H2O(raw.Reader):
         return sorted(
             f"{subject}/{place}/{number}"
             for subject, home in self._subjects.items()
-            for place in _folders(home)
-            for number in _folders(home / place)
+            for place in raw.folders(home)
+            for number in raw.folders(home / place)
         )
 
     def files(self, sequence: str) -> list[Path]:
@@ -191,12 +191,12 @@ class H2O(raw.Reader):
     def _frames_folder(self, home: Path, kind: str) -> Path:
         """The folder of one ``kind`` of file, whichever way its name is spelt."""
         camera = home / (HEAD if kind == "action_label" else self.camera)
-        return next((camera / name for name in _folders(camera) if name.lower() == kind), camera / kind)
+        return next((camera / name for name in raw.folders(camera) if name.lower() == kind), camera / kind)
 
     def _recording(self, home: Path) -> Recording:
         """Everything that the files of one sequence hold, in the world."""
         if not (home / self.camera).is_dir():
-            there = ", ".join(_folders(home)) or "nothing"
+            there = ", ".join(raw.folders(home)) or "nothing"
             raise raw.damaged(home / self.camera, f"missing (there is {there})", "Download the pose archives.")
         hint = " (62 a hand: flag, translation, 48 pose, 10 betas)"
         tables = {
@@ -297,7 +297,7 @@ def _data_root(folder: Path) -> Path:
     for place in PLACES:
         root = folder / place
         if _subjects(root):
-            if not set(_folders(root / "object")) & set(H2O_OBJECTS):
+            if not set(raw.folders(root / "object")) & set(H2O_OBJECTS):
                 mend = "Download and unpack H2O's object.zip too."
                 raise RawDataError(f"{root / 'object'}: no object meshes beside the subjects.", mend, CHAPTER)
             return root
@@ -309,27 +309,11 @@ def _data_root(folder: Path) -> Path:
 def _subjects(root: Path) -> dict[str, Path]:
     """The folders of the labelled subjects by name; "subject1_pose", as an archive may unpack, will do for subject1."""
     found = {}
-    for name in reversed(_folders(root)):  # the plain name comes last and wins
+    for name in reversed(raw.folders(root)):  # the plain name comes last and wins
         if (subject := re.fullmatch(r"(subject\d+)(_\w+)?", name)) and subject[1] not in UNLABELLED:
             inner = root / name / subject[1]  # where an archive was unpacked into a folder of its own name
             found[subject[1]] = inner if inner.is_dir() else root / name
     return {subject: found[subject] for subject in sorted(found)}
-
-
-def _folders(path: Path) -> list[str]:
-    """Names of the folders in ``path``, sorted; none where it is not there."""
-    try:
-        return sorted(entry.name for entry in os.scandir(path) if entry.is_dir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise raw.damaged(path, error, None) from error
-
-
-def _choice(option: str, value: str, known: tuple[str, ...]) -> str:
-    if value not in known:
-        raise ConfigError(f"{option}={value!r}: expected {', '.join(known[:-1])} or {known[-1]}.", None, CHAPTER)
-    return value
 
 
 # ----------------------------------------------------------------------------------------------------------- numbers

@@ -119,6 +119,13 @@ def reader_for(name: str, folder: str | os.PathLike, /, **options: object) -> Re
         raise ConfigError(f"{name} has no option {option[1] if option else options!r}.", None, CHAPTER) from error
 
 
+def choice(option: str, value: str, known: Iterable[str]) -> str:
+    """``value`` if it is one of ``known``; raises :class:`ConfigError` that names the option and what it may be."""
+    if value not in known:
+        raise ConfigError(f"{option}={value!r}: expected {' or '.join(known)}.", None, CHAPTER)
+    return value
+
+
 # ---------------------------------------------------------------------------------------------------------- opening
 
 # what numpy, json, zipfile and pickle raise when they meet bytes that are not what they should be
@@ -137,6 +144,16 @@ def damaged(path: str | os.PathLike, reason: object, mend: str | None = AGAIN) -
         reason = reason.strerror
     text = " ".join(str(reason).split())[:200] or type(reason).__name__
     return RawDataError(f"{path}: {text}", mend, CHAPTER)
+
+
+def folders(path: Path) -> list[str]:
+    """Names of the folders in ``path``, sorted; none where it is not there."""
+    try:
+        return sorted(entry.name for entry in os.scandir(path) if entry.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise damaged(path, error, None) from error
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:

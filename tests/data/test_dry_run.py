@@ -6,26 +6,13 @@ from importlib import import_module
 import pytest
 from fixtures import arctic
 
-from hoi_lib import cli, data, records
+from hoi_lib import data, records
 from hoi_lib.data import text2hoi
 
 PRESETS = {"arctic": "paper_arctic", "grab": "paper_grab", "h2o": "paper_h2o", "text2hoi": "paper_arctic"}
 SMALL = ("steps=20", "batch=4", "vertices=20", "loss_points=32", "stride=8", "threads=1", "tensorboard=no")
 QUICK = ("sampler=ddim", "sampling_steps=4")  # the paper's thousand DDPM steps take minutes
 SECONDS = 60
-
-
-@pytest.fixture
-def hoi(capsys):
-    """Run ``hoi`` in this process; returns (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            cli.main([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return ended.value.code or 0, out, err
-
-    return run
 
 
 def busy():

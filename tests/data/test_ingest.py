@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from toy_reader import MESH, NAME, Toy, plant, reads
 
-from hoi_lib import cli, data
+from hoi_lib import data
 from hoi_lib.data import ingest, pieces, raw
 from hoi_lib.errors import ConfigError, OutputError, RawDataError
 from hoi_lib.objects import load_object
@@ -27,18 +27,10 @@ def build(folder, out, **changed):
     return ingest.build(NAME, folder, out, **{"workers": 1, "progress": False} | changed)
 
 
-@pytest.fixture
-def hoi(capsys, monkeypatch):
-    """Run ``hoi`` in this process, with the toy set in ARCTIC's place; returns (exit code, output, errors)."""
+@pytest.fixture(autouse=True)
+def toy_for_arctic(monkeypatch):
+    """The command line finds the toy set in ARCTIC's place."""
     monkeypatch.setitem(raw.READERS, "arctic", NAME)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            cli.main([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return ended.value.code or 0, out, err
-
-    return run
 
 
 def test_a_build_holds_every_clip_in_the_order_of_the_sequences(toys, tmp_path):

@@ -15,7 +15,7 @@ from fixtures import text2hoi as fixture
 from fixtures.motion import canonical, close, world
 from scipy.spatial.distance import cdist
 
-from hoi_lib import cli, data
+from hoi_lib import data
 from hoi_lib.data import ingest, raw
 from hoi_lib.data.npzrows import Rows
 from hoi_lib.data.text2hoi import Text2HOI, contacts, write
@@ -343,19 +343,6 @@ def test_slips_are_written_when_asked_for(tmp_path):
 
 
 # ------------------------------------------------------------------------------------------- stores and command line
-
-
-@pytest.fixture
-def hoi(capsys):
-    """Run ``hoi`` in this process; returns (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            cli.main([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return ended.value.code or 0, out, err
-
-    return run
 
 
 def test_a_store_goes_out_and_comes_back_through_the_command_line(hoi, small_set, tmp_path):
