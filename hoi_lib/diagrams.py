@@ -66,9 +66,9 @@ TALL: dict[str, Box] = {
 }
 
 STYLE = """
-.hoi-map{--ink:#24292f;--soft:#6b7280;--rule:#b6bec8;--fill:#fff;--nest:#f3f5f8;--here:#0072b2;margin:.6rem 0}
+.hoi-map{--ink:#24292f;--soft:#59636e;--rule:#b6bec8;--fill:#fff;--nest:#f3f5f8;--here:#0072b2;margin:.6rem 0}
 html[data-theme=dark] .hoi-map,body[data-jp-theme-light=false] .hoi-map{--ink:#e6edf3;--soft:#a3adb8;--rule:#57616d;
---fill:#171b21;--nest:#20262e;--here:#0a7ec2}
+--fill:#171b21;--nest:#20262e;--here:#0072b2}
 .hoi-map svg{width:100%;height:auto;display:block}.hoi-map .tall{display:none;max-width:26rem;margin:auto}
 @media (max-width:600px){.hoi-map .wide{display:none}.hoi-map .tall{display:block}}
 .hoi-map rect{fill:var(--fill);stroke:var(--rule);stroke-width:1.5}.hoi-map .nest{fill:var(--nest)}
