@@ -190,12 +190,12 @@ def static_widget(
     states with the last control running fastest. ``alt`` says what the picture shows to those who do not see it.
     ``fallback`` (a :class:`Picture`, or anything that one takes) stands in print and where scripts do not run;
     without it a strip of up to three key frames of the first control is drawn. Raises ``ValueError`` when states are
-    missing, ``alt`` is empty, or the states weigh more than 300 kB.
+    missing, ``alt`` has fewer than five words, or the states weigh more than 300 kB.
     """
     controls = [controls] if isinstance(controls, (Slider, Choice)) else list(controls)
     states = _states(frames, controls)
-    if len(alt.split()) < 3:
-        raise ValueError("alt: say in a sentence what the widget shows")
+    if len(alt.split()) < 5:
+        raise ValueError("alt: say in a sentence of five words or more what the widget shows")
     pack = _Packer()
     plots = _fixed_limits(states)
     data = {
@@ -364,7 +364,7 @@ def _strip(controls: list, plots: list) -> list[tuple[str, Any]]:
 def _page(payload: str, controls: list, alt: str, strip: list, title: str) -> str:
     key = hashlib.sha256((payload + alt).encode()).hexdigest()[:12]
     figures = "".join(
-        f'<figure><img src="{_data_url(_still(panel))}" alt="{escape(text or alt)}">'
+        f'<figure><img src="{_data_url(_still(panel))}" alt="{_told(text, alt)}">'
         + (f"<figcaption>{escape(text)}</figcaption></figure>" if text else "</figure>")
         for text, panel in strip
     )
@@ -376,6 +376,10 @@ def _page(payload: str, controls: list, alt: str, strip: list, title: str) -> st
         f'<p class="hoi-readout" aria-live="polite"></p><div class="hoi-print">{figures}</div></div>'
         f"<script>({_asset('widget.js')})('{key}',{payload})</script>"
     )
+
+
+def _told(text: str, alt: str) -> str:
+    return escape(text if len(text.split()) >= 5 else f"{alt} {text}".strip())
 
 
 def _still(panel: Any) -> Picture:

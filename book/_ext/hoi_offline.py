@@ -15,7 +15,9 @@ from pathlib import Path
 
 MATHJAX = "sphinx-mathjax-offline"
 MATHJAX_SCRIPTS = ("mathjax/tex-mml-chtml.js", "mathjax/input/tex/extensions/html.js")  # the second colours equations
-PLOTLY = re.compile(r"<script>window\.Plotly\|\|document\.write\([^<]*<script[^<]*plotly\.min\.js[^<]*<\\/script>'\)</script>")
+PLOTLY = re.compile(
+    r"<script>window\.Plotly\|\|document\.write\([^<]*<script[^<]*plotly\.min\.js[^<]*<\\/script>'\)</script>"
+)
 
 
 def copy_assets(app) -> None:

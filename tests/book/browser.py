@@ -1,37 +1,27 @@
-"""A headless chromium driven over its debugging protocol, with the network off.
+"""One page of a headless chromium, driven by Playwright, with the network off and a log of all that went wrong.
 
-Only what the tests need: open a page, run JavaScript in it, press keys, take a picture, and say which requests left the
-machine, which failed, and which errors were logged.
+Playwright brings the keyboard, the media and the pictures; here is only which browser is taken, that nothing leaves
+the machine, and what the page asked for and complained of since it was opened.
 """
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import json
 import os
+import re
 import shutil
-import subprocess
-import tempfile
-import time
 from pathlib import Path
 
+import pytest
+
 FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
     "--use-gl=angle",
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
-    "--remote-debugging-port=0",
-    "--hide-scrollbars",
-    "--allow-file-access-from-files",
+    "--allow-file-access-from-files",  # the pages of a book on disk are one site, as they are on a server
+    "--disable-quic",
 ]
-KEYS = {"ArrowRight": 39, "ArrowLeft": 37, "Tab": 9, "End": 35, "Home": 36, " ": 32}
+LOCAL = re.compile(r"(file|data|blob|about):|(https?|wss?)://(localhost|127\.0\.0\.1)[:/]")
+ABSENT = "no chromium on this machine: the browser tests did not run"
 
 
 def find_chromium() -> str | None:
@@ -41,123 +31,61 @@ def find_chromium() -> str | None:
 
 
 class Browser:
-    """One browser with one page; use it as a context manager."""
+    """A browser with one page; use it as a context manager. Without a chromium the tests that want one are skipped.
+
+    ``page`` is Playwright's page. ``requests`` are the addresses asked for since :meth:`open`, ``outside`` those on
+    other hosts (none is let through), ``failed`` those that did not arrive, ``errors`` what the page complained of.
+    """
 
     def __init__(self, size: tuple[int, int] = (1280, 900)):
-        self.size = size
+        self.size = {"width": size[0], "height": size[1]}
         self.requests: list[str] = []
         self.failed: list[str] = []
         self.errors: list[str] = []
-        self._names: dict[str, str] = {}
-        self._count = 0
 
     def __enter__(self) -> Browser:
-        self._profile = tempfile.mkdtemp(prefix="hoi-browser-")
-        window = f"--window-size={self.size[0]},{self.size[1]}"
-        command = [find_chromium(), *FLAGS, window, f"--user-data-dir={self._profile}", "about:blank"]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self._loop = asyncio.new_event_loop()
-        self._loop.run_until_complete(self._connect())
-        for domain in ("Page", "Runtime", "Network", "Log"):
-            self.call(f"{domain}.enable")
-        self.resize(*self.size)
+        if find_chromium() is None:
+            pytest.skip(ABSENT)
+        from playwright.sync_api import sync_playwright
+
+        self._playwright = sync_playwright().start()
+        self._chromium = self._playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+        context = self._chromium.new_context(viewport=self.size, service_workers="block", reduced_motion="reduce")
+        context.route(lambda address: not LOCAL.match(address), lambda route: route.abort())
+        context.route_web_socket(lambda address: not LOCAL.match(address), lambda socket: socket.close())
+        context.add_init_script("localStorage.clear()")  # every page is the first that this reader opens
+        context.add_init_script(path=Path(__file__).with_name("probe.js"))
+        self.page = context.new_page()
+        self.page.on("request", lambda request: self._ask(request.url))
+        self.page.on("websocket", lambda socket: self._ask(socket.url))
+        self.page.on("requestfailed", lambda request: self.failed.append(request.url))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", self._hear)
         return self
 
     def __exit__(self, *_) -> None:
-        self._process.terminate()
-        self._process.wait(timeout=20)
-        self._loop.close()
-        shutil.rmtree(self._profile, ignore_errors=True)
+        self._chromium.close()
+        self._playwright.stop()
 
-    async def _connect(self) -> None:
-        from tornado.httpclient import AsyncHTTPClient
-        from tornado.websocket import websocket_connect
+    def _ask(self, address: str) -> None:
+        if not address.startswith(("data:", "blob:")):
+            self.requests.append(address)
 
-        port_file = Path(self._profile) / "DevToolsActivePort"
-        for _ in range(300):
-            if port_file.exists() and port_file.read_text().strip():
-                break
-            await asyncio.sleep(0.1)
-        port = port_file.read_text().split()[0]
-        pages = json.loads((await AsyncHTTPClient().fetch(f"http://127.0.0.1:{port}/json/list")).body)
-        address = next(p["webSocketDebuggerUrl"] for p in pages if p["type"] == "page")
-        self._socket = await websocket_connect(address, max_message_size=1 << 28)
-
-    def call(self, method: str, **params) -> dict:
-        """Send one command of the protocol and return its result."""
-        return self._loop.run_until_complete(self._call(method, params))
-
-    async def _call(self, method: str, params: dict) -> dict:
-        self._count += 1
-        number = self._count
-        await self._socket.write_message(json.dumps({"id": number, "method": method, "params": params}))
-        while True:
-            message = json.loads(await asyncio.wait_for(self._socket.read_message(), 60))
-            if message.get("id") == number:
-                if "error" in message:
-                    raise RuntimeError(f"{method}: {message['error']['message']}")
-                return message["result"]
-            self._note(message)
-
-    def _note(self, message: dict) -> None:
-        what, params = message.get("method"), message.get("params", {})
-        if what == "Network.requestWillBeSent":
-            url = params["request"]["url"]
-            self._names[params["requestId"]] = url
-            if not url.startswith(("data:", "blob:")):
-                self.requests.append(url)
-        elif what == "Network.loadingFailed" and not params.get("canceled"):
-            self.failed.append(self._names.get(params["requestId"], "?"))
-        elif what == "Runtime.exceptionThrown":
-            details = params["exceptionDetails"]
-            self.errors.append(details.get("exception", {}).get("description") or details["text"])
-
-    def open(self, address: str | Path, wait: float = 0.8) -> None:
-        """Load a page (a path or a URL) and wait until it is complete and ``wait`` seconds more."""
-        self.requests, self.failed, self.errors = [], [], []
-        url = address if isinstance(address, str) else address.resolve().as_uri()
-        self.call("Page.navigate", url=url)
-        deadline = time.monotonic() + 60
-        while self.run("document.readyState") != "complete" and time.monotonic() < deadline:
-            self.pause(0.05)
-        self.pause(wait)
-
-    def pause(self, seconds: float) -> None:
-        """Let the page work for a while."""
-        time.sleep(seconds)
-        self.run("1")
-
-    def run(self, script: str):
-        """The value of a JavaScript expression; an exception in it becomes ``RuntimeError``."""
-        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
-        if "exceptionDetails" in answer:
-            raise RuntimeError(answer["exceptionDetails"].get("exception", {}).get("description", "JavaScript failed"))
-        return answer["result"].get("value")
-
-    def press(self, key: str, times: int = 1) -> None:
-        """Press a key on whatever has the focus."""
-        for _ in range(times):
-            for kind in ("keyDown", "keyUp"):
-                code = KEYS[key]
-                self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
-
-    def resize(self, width: int, height: int) -> None:
-        """Give the page another size in CSS pixels."""
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-        self.call("Emulation.setDeviceMetricsOverride", **size)
-
-    def media(self, kind: str = "", dark: bool | None = None) -> None:
-        """Emulate print, or a dark or light system."""
-        features = [] if dark is None else [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        self.call("Emulation.setEmulatedMedia", media=kind, features=features)
-
-    def picture(self, file: str | Path, whole: bool = True) -> None:
-        """Save a PNG of the page, all of it or what fits the window."""
-        data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]
-        Path(file).write_bytes(base64.b64decode(data))
+    def _hear(self, message) -> None:
+        if message.type == "error" or (message.type == "warning" and "Error" in message.text):
+            self.errors.append(message.text)
 
     @property
     def outside(self) -> list[str]:
-        """Requests that were not to the machine itself."""
-        local = ("file:", "http://127.0.0.1", "http://localhost", "about:", "chrome")
-        return [url for url in self.requests if not url.startswith(local)]
+        """Addresses on other hosts that the page asked for."""
+        return [address for address in self.requests if not LOCAL.match(address)]
+
+    def open(self, address: str | Path) -> None:
+        """Load a page (a path or a URL) and wait until its scripts, equations and widgets are there."""
+        self.page.goto("about:blank")
+        self.page.set_viewport_size(self.size)
+        self.page.emulate_media(media="screen", color_scheme="light")
+        self.requests, self.failed, self.errors = [], [], []
+        self.page.goto(address if isinstance(address, str) else address.resolve().as_uri(), wait_until="load")
+        self.page.evaluate("() => window.MathJax?.startup?.promise")
+        self.page.evaluate("() => Promise.all([window.hoiViewerReady, document.fonts.ready])")

@@ -139,6 +139,9 @@ function (key, data) {
     }
   }
 
+  // a picture's alt text: its state in words, after what the widget shows where they are few
+  const told = (text) => (text.split(/\s+/).length < 5 ? `${stage.getAttribute("aria-label")} ${text}` : text);
+
   /* ---- one state ------------------------------------------------------------------------------------------ */
   function show() {
     let index = 0;
@@ -151,9 +154,9 @@ function (key, data) {
       if (panel.dataset.state === id + ":" + panel.clientWidth) return;
       panel.dataset.state = id + ":" + panel.clientWidth;
       if (spec.image !== undefined) {
-        const old = panel.querySelector("img");
-        if (old) return void (old.src = data.pool[spec.image]);
-        panel.replaceChildren(make("img", { src: data.pool[spec.image], alt: "" }));
+        const [old, picture] = [panel.querySelector("img"), { src: data.pool[spec.image], alt: told(frame.text) }];
+        if (old) return void Object.assign(old, picture);
+        panel.replaceChildren(make("img", picture));
         if (spec.title) panel.prepend(make("div", { className: "hoi-caption", textContent: spec.title }));
         return;
       }
