@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -46,16 +47,21 @@ RULE = "{} weights after the last step; no choice among checkpoints"
 
 
 def train(
-    config: TrainConfig, store: ClipStore, out: str | Path, resume: bool = False, progress: bool = True
+    config: TrainConfig,
+    store: ClipStore,
+    out: str | Path,
+    resume: bool = False,
+    progress: bool = True,
+    watch: Callable[[Trainer], object] | None = None,
 ) -> Record:
     """Train on the training subjects of ``store`` and leave a run folder; returns the run's record.
 
     A store without a validation subject trains without validation losses and metrics, and the record says so.
     ``resume`` goes on from the newest whole checkpoint in ``out`` (from the start if there is none); the config must be
     the run's own, save for threads and how often it writes. Ctrl-C and SIGTERM save a checkpoint before they end the
-    run. Raises :class:`ConfigError` for a config that does not fit the run or the data, :class:`OutputError` if ``out``
-    cannot be written or already holds a run, :class:`CheckpointError` if no checkpoint can be read, and
-    :class:`StoreError` if there is no training hand.
+    run. ``watch`` sees the :class:`Trainer` before every step and after the last. Raises :class:`ConfigError` for a
+    config that does not fit the run or the data, :class:`OutputError` if ``out`` cannot be written or already holds a
+    run, :class:`CheckpointError` if no checkpoint can be read, and :class:`StoreError` if there is no training hand.
     """
     idle = config.denoiser.cross_attention == "pooled"  # queries and keys that no step reaches
     parallel, config = DistributedDataParallelKwargs(find_unused_parameters=idle), settled(config, store)
@@ -70,7 +76,7 @@ def train(
             run = Trainer(config, store, out, accelerator, progress)
             if resume:
                 run.restore()
-            run.fit(stop)
+            run.fit(stop, watch)
             return run.finish()
     finally:
         torch.set_num_threads(threads)
@@ -134,11 +140,14 @@ class Trainer:
         self.window: dict[str, Tensor] = {}
         self.writer = summary_writer(out / "tensorboard") if config.tensorboard and self.main else None
 
-    def fit(self, stop: Stop) -> None:
+    def fit(self, stop: Stop, watch: Callable[[Trainer], object] | None = None) -> None:
         """Run the steps that are left; saves and leaves when ``stop`` is asked for."""
-        config = self.config
+        config, watch = self.config, watch or (lambda _: None)
+        if not self.step:
+            self.weigh()
         with tqdm(total=config.steps, initial=self.step, desc="training", disable=not self.progress or None) as bar:
             while self.step < config.steps:
+                watch(self)
                 self.update()
                 self.step += 1
                 bar.update()
@@ -152,6 +161,7 @@ class Trainer:
                 if stop.requested:
                     bar.write(f"stopped at step {self.step}; --resume goes on from there")
                     stop.leave()
+        watch(self)
 
     def update(self) -> None:
         """One optimiser step on one batch, in as many shares as there are processes times ``accumulation``."""

@@ -352,6 +352,19 @@ def test_a_balanced_run_by_epochs_goes_on_bit_for_bit(store, tmp_path, monkeypat
     assert all(torch.equal(state["model"][name], value) for name, value in state["average"].items())
 
 
+def test_what_pulls_is_weighed_before_the_first_step(whole):
+    shares = {name: curve for name, curve in whole[1]["curves"].items() if name.startswith("share/")}
+    assert shares["share/diff"]["step"] == [0, 7, 14]
+    assert sum(curve["value"][0] for curve in shares.values()) == pytest.approx(1)
+
+
+def test_a_watch_sees_every_step_and_changes_nothing(store, whole, tmp_path):
+    seen = []
+    train(TINY, store, tmp_path / "run", progress=False, watch=lambda run: seen.append(run.step))
+    assert seen == list(range(TINY.steps + 1))
+    assert same_run(tmp_path / "run", whole[0])
+
+
 def test_the_sampler_decides_what_a_run_sees(store, tmp_path):
     losses = [
         train(replace(TINY, steps=2, data_sampler=name), store, tmp_path / name, progress=False)["curves"]
