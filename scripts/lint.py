@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from rules import library, notebooks, pages, prose
+from rules import coverage, library, notebooks, pages, prose
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,7 +21,7 @@ def ruff(*words: str) -> int:
 def main() -> int:
     """Run all rules and print what they found."""
     failed = ruff("check", ".") + ruff("format", "--check", ".")
-    findings = [f for module in (library, notebooks, prose, pages) for f in module.check(ROOT)]
+    findings = [f for module in (library, notebooks, prose, coverage, pages) for f in module.check(ROOT)]
     for finding in sorted(findings, key=lambda f: (not f.note, str(f.path))):
         print(("note  " if finding.note else "fault ") + str(finding))
     faults = sum(not f.note for f in findings)

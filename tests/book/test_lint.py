@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
-from rules import library, notebooks, pages, prose  # noqa: E402
+from rules import coverage, library, notebooks, pages, prose  # noqa: E402
 
 
 def code(source: str, *tags: str, outputs: tuple = (), **metadata) -> dict:
@@ -235,3 +235,70 @@ def test_links_that_a_reader_follows_are_free_and_pictures_need_words(tmp_path):
 
 def test_a_book_that_is_not_built_is_said_to_be_so(tmp_path):
     assert [(f.rule, f.note) for f in pages.check(tmp_path)] == [("pages", True)]
+
+
+def claims(tmp_path: Path, words: str = "", equations: tuple = (), records: tuple = (), cell: str = "x = 0") -> list:
+    """What the rules of coverage say of a book of one chapter; ``run`` is the only record."""
+    folder = tmp_path / "book" / "records"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").write_text("{}")
+    about = {**META["hoi"], "equations": list(equations), "records": list(records)}
+    root = plant(tmp_path, [*CLEAN, text(words), code(cell)], {**META, "hoi": about})
+    return [f for f in coverage.check(root) if not f.note]
+
+
+SHOWN = "{record}`run:metrics.cr | .3f`"
+
+
+@pytest.mark.parametrize(
+    "words, fault",
+    [
+        ("Nothing of the kind.", "neither shows nor names it"),
+        ("By Eq. 12 and Eqs. 14-16.", "neither shows nor names it"),
+        ("By Eqs. 12–14.", None),
+        ("Equation 13 says it.", None),
+        ("$$x$$ (eq-interaction-con)", None),
+    ],
+)
+def test_an_equation_that_a_chapter_claims_has_to_be_in_it(words, fault, tmp_path):
+    found = claims(tmp_path, words, ["MoEG-HOI 13"])
+    assert [f.rule for f in found] == ["equation"] * bool(fault)
+    assert all(fault in f.message and "MoEG-HOI 13" in f.message for f in found)
+
+
+@pytest.mark.parametrize("claim", ["MoEG-HOI 17", "MoEG-HOI", "Another 1"])
+def test_a_claim_of_an_equation_that_is_not_printed_is_found(claim, tmp_path):
+    found = claims(tmp_path, "Eq. 17", [claim])
+    assert [f.rule for f in found] == ["equation"] and claim in found[0].message
+
+
+@pytest.mark.parametrize(
+    "words, listed, cell, fault",
+    [
+        (SHOWN, (), "x = 0", "shows the record run and does not list it"),
+        ("", (), 'records.book()["run"]', "shows the record run and does not list it"),
+        ("", ("run",), "x = 0", "lists the record run and shows no number"),
+        ("{record}`lost:metrics.cr`", ("lost",), "x = 0", "there is no book/records/lost.json"),
+        ("", ("lost",), 'records.load("../records/lost.json")', "there is no book/records/lost.json"),
+        (SHOWN, ("run",), "x = 0", None),
+        ("", ("run",), 'records.load("../records/run.json")', None),
+    ],
+)
+def test_a_chapter_lists_the_records_that_it_shows_and_they_are_there(words, listed, cell, fault, tmp_path):
+    found = claims(tmp_path, words, (), listed, cell)
+    assert [f.rule for f in found] == ["record"] * bool(fault), [str(f) for f in found]
+    assert all(fault in f.message for f in found)
+
+
+def test_what_nobody_claims_is_a_fault_once_every_chapter_is_there(tmp_path, monkeypatch):
+    assert claims(tmp_path) == []
+    monkeypatch.setattr(coverage, "COMING", ())
+    found = claims(tmp_path)
+    assert [f.rule for f in found] == ["equation"] * 16 + ["record"]
+    assert "MoEG-HOI 9" in found[8].message and "run.json" in str(found[-1].path)
+    (tmp_path / "book" / "a.md").write_text(SHOWN)
+    assert {f.rule for f in claims(tmp_path)} == {"equation"}
+
+
+def test_the_book_itself_claims_and_shows_what_it_should():
+    assert [str(f) for f in coverage.check(ROOT) if not f.note] == []
