@@ -11,7 +11,7 @@ import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -189,16 +189,9 @@ class ObjectModel:
     @cached_property
     def _queries(self) -> list[SurfaceQuery]:
         """One query per part, in order."""
-        from hoi_lib.distance import SurfaceQuery, is_simple
-        from hoi_lib.topology import bodies
-
-        queries = []
-        for part in range(1 if self.hinge is None else 2):
-            solids = bodies(self.vertices, self.faces[self.part[self.faces[:, 0]] == part])
-            surfaces = [Surface(self.vertices, faces) for faces, _ in solids]
-            trusted = [closed and is_simple(s) for s, (_, closed) in zip(surfaces, solids, strict=True)]
-            queries.append(SurfaceQuery(surfaces, trusted))
-        return queries
+        vertices = np.asarray(self.vertices, np.float64).tobytes()
+        parts = range(1 if self.hinge is None else 2)
+        return [_query(vertices, self.faces[self.part[self.faces[:, 0]] == part].tobytes()) for part in parts]
 
     def _origin(self, like: Tensor) -> Tensor:
         return torch.as_tensor(self.hinge.origin, dtype=like.dtype, device=like.device)
@@ -238,6 +231,19 @@ class ObjectModel:
                 distance = torch.where(closer, distance, best[0])
             best = distance, nearest, normal
         return best
+
+
+@lru_cache(maxsize=32)  # the same object comes back from every store that holds it
+def _query(vertices: bytes, faces: bytes) -> SurfaceQuery:
+    """The query of one part: float64 vertices (V, 3) and int64 faces (F, 3), as bytes, which can be looked up."""
+    from hoi_lib.distance import SurfaceQuery, is_simple
+    from hoi_lib.topology import bodies
+
+    corners = np.frombuffer(vertices).reshape(-1, 3)
+    solids = bodies(corners, np.frombuffer(faces, np.int64).reshape(-1, 3))
+    surfaces = [Surface(corners, triangles) for triangles, _ in solids]
+    trusted = [closed and is_simple(s) for s, (_, closed) in zip(surfaces, solids, strict=True)]
+    return SurfaceQuery(surfaces, trusted)
 
 
 def catalogue() -> tuple[str, ...]:
