@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from textwrap import fill
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ __all__ = [
     "BACKGROUND",
     "COLORS",
     "VIEWS",
+    "WIDEST",
     "Camera",
     "Mesh",
     "arrows",
@@ -65,6 +67,9 @@ COLORS = MappingProxyType(
 """One colour per idea, everywhere: figures, equations, diagrams, widgets."""
 
 CYCLE = ("hand", "finger", "joint", "prediction", "contact", "penetration", "noise", "truth")
+
+WIDEST = 7.2
+"""Inches across a figure: a phone shows it at half its size, and letters of 12 points are still read there."""
 
 PLOTLY_LOADER = (
     "window.Plotly||document.write('<script src=\"'+(document.documentElement.dataset.content_root||'../../')"
@@ -182,29 +187,38 @@ def show(
 ) -> Figure:
     """Draw each panel (a Mesh, a list of them, or a picture (H, W, 3)) and return one matplotlib figure.
 
-    ``views`` is one view for all panels or a list of one per panel; ``size`` is the side of a panel in inches,
-    ``pixels`` its side in pixels; ``columns`` defaults to at most three, so that titles stay legible on a phone.
+    ``views`` is one view for all panels or a list of one per panel; ``size`` is the width of a panel in inches, less
+    where the figure would become wider than :data:`WIDEST`, ``pixels`` its side in pixels; ``columns`` defaults to at
+    most three. Titles are broken to the width of their panel.
     """
     import matplotlib.pyplot as plt
 
     panels = list(panels)
     columns = columns or min(len(panels), 3)
-    rows = -(-len(panels) // columns)
+    rows, size = -(-len(panels) // columns), min(size, WIDEST / columns)
     one = views is None or isinstance(views, str | tuple)
     each = [views or "three_quarter"] * len(panels) if one else list(views)
-    height = size * rows * (1.12 if titles is not None else 1.0)
-    figure, axes = plt.subplots(rows, columns, figsize=(size * columns, height), squeeze=False)
+    pictures = [
+        panel if isinstance(panel, np.ndarray) else render(panel, view, (pixels, pixels), shadow=shadow, zoom=zoom)
+        for panel, view in zip(panels, each, strict=True)
+    ]
+    words = [_broken(title, int(10 * size)) for title in titles or ()]
+    lines = max((text.count("\n") + 1 for text in words), default=0)
+    tall = size * max(picture.shape[0] / picture.shape[1] for picture in pictures) + 0.25 * lines
+    figure, axes = plt.subplots(rows, columns, figsize=(size * columns, tall * rows), squeeze=False)
     for k, axis in enumerate(axes.flat):
         axis.axis("off")
-        if k >= len(panels):
+        if k >= len(pictures):
             continue
-        picture = panels[k]
-        if not isinstance(picture, np.ndarray):
-            picture = render(picture, each[k], (pixels, pixels), shadow=shadow, zoom=zoom)
-        axis.imshow(picture, interpolation="lanczos")
-        if titles is not None:
-            axis.set_title(titles[k])
+        axis.imshow(pictures[k], interpolation="lanczos")
+        if words:
+            axis.set_title(words[k])
     return figure
+
+
+def _broken(title: str, letters: int) -> str:
+    """A title in lines of at most so many letters, where its words allow it."""
+    return "\n".join(fill(line, letters, break_long_words=False) for line in title.split("\n"))
 
 
 def film_strip(

@@ -311,6 +311,17 @@ def test_show_lays_out_panels_with_titles_and_hides_empty_places():
     assert not any(axis.axison for axis in figure.axes)
 
 
+def test_panels_never_make_a_figure_wider_than_a_phone_can_show_and_break_their_titles_instead():
+    import matplotlib
+
+    matplotlib.use("Agg")
+    tall = np.zeros((60, 40, 3), np.uint8)
+    figure = plots.show([tall] * 4, ["mean of three numbers", "two\nlines", "c", "d"], columns=4, size=2.6)
+    width, height = figure.get_size_inches()
+    assert width == plots.WIDEST and 1.5 * width / 4 < height < 2.5 * width / 4
+    assert [axis.get_title() for axis in figure.axes][:2] == ["mean of three\nnumbers", "two\nlines"]
+
+
 def test_setup_sets_the_style_and_starts_no_notebook_shell():
     code = (
         "import sys, matplotlib; matplotlib.use('Agg'); from hoi_lib import plots; plots.setup(); plots.setup();"
