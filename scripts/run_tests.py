@@ -13,6 +13,9 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from tests.book.browser import ABSENT, find_chromium  # noqa: E402
+
 PAGES = "tests/book/test_pages.py"
 
 
@@ -52,6 +55,8 @@ def main() -> int:
     print("\n" + "-" * 100)
     for name, (passed, last, minutes) in results.items():
         print(f"{'ok  ' if passed else 'FAIL'}  {name:<12} {minutes:5.1f} min   {last}")
+    if find_chromium() is None:
+        print(f"note  {ABSENT}")
     failed = [name for name, (passed, *_) in results.items() if not passed]
     total = (time.monotonic() - start) / 60
     print(f"test: {'all green' if not failed else 'FAILED: ' + ', '.join(failed)} ({total:.1f} min)")

@@ -52,12 +52,11 @@ class Browser:
         self._chromium = self._playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
         context = self._chromium.new_context(viewport=self.size, service_workers="block", reduced_motion="reduce")
         context.route(lambda address: not LOCAL.match(address), lambda route: route.abort())
-        context.route_web_socket(lambda address: not LOCAL.match(address), lambda socket: socket.close())
+        context.route_web_socket(lambda address: not LOCAL.match(address), self._refuse)
         context.add_init_script("localStorage.clear()")  # every page is the first that this reader opens
         context.add_init_script(path=Path(__file__).with_name("probe.js"))
         self.page = context.new_page()
         self.page.on("request", lambda request: self._ask(request.url))
-        self.page.on("websocket", lambda socket: self._ask(socket.url))
         self.page.on("requestfailed", lambda request: self.failed.append(request.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", self._hear)
@@ -70,6 +69,10 @@ class Browser:
     def _ask(self, address: str) -> None:
         if not address.startswith(("data:", "blob:")):
             self.requests.append(address)
+
+    def _refuse(self, socket) -> None:
+        self._ask(socket.url)
+        socket.close()
 
     def _hear(self, message) -> None:
         if message.type == "error" or (message.type == "warning" and "Error" in message.text):

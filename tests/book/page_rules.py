@@ -125,12 +125,13 @@ class _Widget:
         return True
 
     def _try_range(self, control: dict) -> bool:
-        """Both ends differ, and a step from one of them is told as well."""
-        told = []
+        """The sentence at both ends differs, and the slider tells its value at every step."""
+        told, values = [], []
         for key in ("Home", "End", "ArrowLeft"):
             self._press(key)
             told.append(self._says())
-        return told[0] != told[1] != told[2]
+            values.append(self.page.evaluate("document.activeElement.getAttribute('aria-valuetext')"))
+        return told[0] != told[1] and values[0] != values[1] != values[2]
 
     def _try_radio(self, control: dict) -> bool:
         """Every option, one after the other, says something else than the one before."""
@@ -207,6 +208,13 @@ def folded(browser) -> list[str]:
     return faults
 
 
+def solutions(browser) -> list[str]:
+    """Every solution was run when the book was built, and was found right."""
+    boxes = browser.page.locator("div.solution").all()
+    verdicts = [" ".join(box.locator(".hoi-verdict").all_text_contents()) for box in boxes]
+    return [f"solution {i} has no verdict that it is right" for i, v in enumerate(verdicts, 1) if "✓ right" not in v]
+
+
 def phone(browser) -> list[str]:
     """Nothing scrolls sideways at 390 pixels."""
     browser.page.set_viewport_size(PHONE)
@@ -227,6 +235,7 @@ def dark(browser) -> list[str]:
     _settle(browser)
     faults = browser.page.evaluate("[...hoiProbe.contrast(4.5), ...hoiProbe.blackOnDark()]")
     browser.page.emulate_media(color_scheme="light")
+    _settle(browser)
     return faults
 
 
@@ -235,12 +244,14 @@ def paper(browser) -> list[str]:
     page, faults = browser.page, []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
+        _settle(browser)
         page.evaluate("dispatchEvent(new Event('beforeprint'))")
         page.emulate_media(media="print", color_scheme=scheme)
         _settle(browser)
         faults += page.evaluate("[...hoiProbe.printed(), ...hoiProbe.pale()]")
         page.evaluate("dispatchEvent(new Event('afterprint'))")
         page.emulate_media(media="screen", color_scheme="light")
+        _settle(browser)
     return sorted(set(faults))
 
 
@@ -252,4 +263,5 @@ def _settle(browser) -> None:
     )
 
 
-RULES = (network, console, complete, weight, words, light, folded, keyboard, phone, dark, paper)
+# the last three speak of all that happened on the page, hence after the others
+RULES = (complete, words, light, solutions, folded, keyboard, phone, dark, paper, weight, network, console)

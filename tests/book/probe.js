@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const WIDGETS = ".hoi-widget, .hoi-viewer";
-  const CONTROLS = "input, select, textarea, button, summary, a[href], [tabindex]:not([tabindex='-1'])";
+  const CONTROLS = "input, select, textarea, button, summary, a[href], [tabindex]:not([tabindex='-1']), [role=button]";
   const article = () => document.querySelector(".bd-article") || document.body;
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const words = (text) => (text || "").split(/\s+/).filter((w) => /[\p{L}\p{N}]/u.test(w)).length;
@@ -123,13 +123,12 @@
   const widgets = () => all(WIDGETS);
   const controls = (root) => all(CONTROLS, root).filter((e) => !e.disabled && seen(e));
   // put the starting point of Tab just before an element
+  const mark = document.createElement("span");
+  mark.tabIndex = -1;
   function standBefore(e) {
-    const mark = document.createElement("span");
-    mark.tabIndex = -1;
     (e.tagName === "SUMMARY" ? e.parentElement : e).before(mark);
     e.scrollIntoView({ block: "center", behavior: "instant" });
     mark.focus({ preventScroll: true });
-    mark.remove();
   }
   const number = new Map();
   function begin(root) {
@@ -139,6 +138,7 @@
   }
   // the control that has the focus, or null outside the widget
   function focused(root) {
+    mark.remove();
     const e = document.activeElement;
     if (!root.contains(e) || e === root) return null;
     const group = e.type === "radio" ? all(`input[name="${CSS.escape(e.name)}"]`, root) : [e];
@@ -168,6 +168,7 @@
   }
   const isOpen = (e) => (e.tagName === "SUMMARY" ? e.parentElement.open : !e.closest(".toggle")?.classList.contains("toggle-hidden"));
   function here(e) {
+    mark.remove();
     return { there: document.activeElement === e, shown: document.activeElement === e && focusShown(e), open: isOpen(e) };
   }
 

@@ -1,4 +1,4 @@
-"""The built pages in a real browser with no network: nothing fetched, nothing broken, fits a phone, words everywhere.
+"""The built pages, as files and in a real browser with no network. What is asked of them there is in page_rules.py.
 
 The book has to be built (`make book`; `make test` does it first). Without a chromium on the machine these tests say in
 one line that they did not run.
@@ -14,24 +14,32 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 HTML = ROOT / "_build" / "html"
-sys.path[:0] = [str(ROOT / "scripts"), str(Path(__file__).resolve().parent)]
-from browser import Browser, find_chromium  # noqa: E402
+sys.path.insert(0, str(ROOT / "scripts"))
 from build_book import STAMP, chapters, stamp  # noqa: E402
 from rules import pages  # noqa: E402
+
+from tests.book import page_rules  # noqa: E402
+from tests.book.browser import Browser  # noqa: E402
 
 if not (HTML / "book" / "index.html").exists():
     pytest.skip("the book is not built: run `make book` first", allow_module_level=True)
 
 PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("book/**/*.html"))
 CHAPTERS = [f"{path.relative_to(ROOT).with_suffix('').as_posix()}.html" for path in chapters()]
-needs_browser = pytest.mark.skipif(find_chromium() is None, reason="no chromium: no page was opened in a browser")
 
 
 @pytest.fixture(scope="module")
 def browser():
     """One browser for all pages."""
-    with Browser() as opened:
-        yield opened
+    with Browser() as started:
+        yield started
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def opened(request, browser):
+    """Each page in turn, loaded once for all rules."""
+    browser.open(HTML / request.param)
+    return browser
 
 
 def test_the_book_was_built_from_this_library():
@@ -63,48 +71,6 @@ def test_badges_and_provenance_are_there(page):
     assert 'class="hoi-map"' in text, "the where-we-are map"
 
 
-@needs_browser
-@pytest.mark.parametrize("page", PAGES)
-def test_a_page_works_offline_on_a_desk_and_on_a_phone(page, browser):
-    browser.resize(1280, 900)
-    browser.open(HTML / page)
-    assert browser.errors == [], "errors were logged"
-    assert browser.outside == [] and browser.failed == []
-    maths = browser.run("document.querySelectorAll('.math').length")
-    assert not maths or browser.run("document.querySelectorAll('mjx-container').length") >= maths
-    assert browser.run("document.querySelectorAll('mjx-merror').length") == 0, "an equation with an error in it"
-    plots = "[...document.querySelectorAll('.plotly-graph-div')].filter((p) => !p.querySelector('.main-svg')).length"
-    assert browser.run(plots) == 0, "a plot stayed empty"
-    assert browser.run("document.querySelectorAll('.hoi-widget:not(.is-live)').length") == 0
-    broken = "[...document.images].filter((i) => i.complete && !i.naturalWidth && i.src).map((i) => i.src)"
-    assert browser.run(broken) == []
-    browser.resize(390, 844)
-    browser.pause(0.3)
-    assert browser.run("document.documentElement.scrollWidth") <= 390, "wider than a phone"
-
-
-@needs_browser
-@pytest.mark.parametrize("page", CHAPTERS)
-def test_every_slider_of_a_chapter_answers_to_the_keyboard(page, browser):
-    browser.resize(1280, 900)
-    browser.open(HTML / page)
-    for i in range(browser.run("document.querySelectorAll('.hoi-widget').length")):
-        widget = f"document.querySelectorAll('.hoi-widget')[{i}]"
-        if not browser.run(f"{widget}.querySelectorAll('input[type=range]').length"):
-            continue
-        said = f"{widget}.querySelector('.hoi-readout').textContent"
-        browser.run(f"{widget}.querySelector('input[type=range]').focus()")
-        browser.press("Home")
-        first = browser.run(said)
-        browser.press("End")
-        assert browser.run(said) != first, f"widget {i}: the read-out did not follow"
-
-
-@needs_browser
-@pytest.mark.parametrize("page", CHAPTERS)
-def test_a_folded_solution_opens_and_shows_its_verdict(page, browser):
-    browser.resize(1280, 900)
-    browser.open(HTML / page)
-    solutions = browser.run("document.querySelectorAll('div.solution').length")
-    verdicts = browser.run("[...document.querySelectorAll('div.solution .hoi-verdict')].map((v) => v.textContent)")
-    assert solutions == len(verdicts) and all("✓ right" in v for v in verdicts)
+@pytest.mark.parametrize("rule", page_rules.RULES, ids=lambda rule: rule.__name__)
+def test_a_page_in_a_browser_keeps(rule, opened):
+    assert rule(opened) == []
