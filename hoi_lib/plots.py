@@ -202,7 +202,7 @@ def show(
         panel if isinstance(panel, np.ndarray) else render(panel, view, (pixels, pixels), shadow=shadow, zoom=zoom)
         for panel, view in zip(panels, each, strict=True)
     ]
-    words = [_broken(title, int(10 * size)) for title in titles or ()]
+    words = [_broken(title, int(9.6 * size)) for title in titles or ()]
     lines = max((text.count("\n") + 1 for text in words), default=0)
     tall = size * max(picture.shape[0] / picture.shape[1] for picture in pictures) + 0.25 * lines
     figure, axes = plt.subplots(rows, columns, figsize=(size * columns, tall * rows), squeeze=False)
@@ -217,8 +217,13 @@ def show(
 
 
 def _broken(title: str, letters: int) -> str:
-    """A title in lines of at most so many letters, where its words allow it."""
-    return "\n".join(fill(line, letters, break_long_words=False) for line in title.split("\n"))
+    """A title in lines of at most so many letters, where its words allow it, and these of about one length."""
+    lines = []
+    for line in title.split("\n"):
+        tries = [fill(line, width, break_long_words=False) for width in range(1, letters + 1)]
+        few = tries[-1].count("\n")
+        lines.append(next(text for text in tries if text.count("\n") <= few))
+    return "\n".join(lines)
 
 
 def film_strip(

@@ -316,10 +316,10 @@ def test_panels_never_make_a_figure_wider_than_a_phone_can_show_and_break_their_
 
     matplotlib.use("Agg")
     tall = np.zeros((60, 40, 3), np.uint8)
-    figure = plots.show([tall] * 4, ["mean of three numbers", "two\nlines", "c", "d"], columns=4, size=2.6)
+    figure = plots.show([tall] * 4, ["a hand of the file", "two\nlines", "c", "d"], columns=4, size=2.6)
     width, height = figure.get_size_inches()
     assert width == plots.WIDEST and 1.5 * width / 4 < height < 2.5 * width / 4
-    assert [axis.get_title() for axis in figure.axes][:2] == ["mean of three\nnumbers", "two\nlines"]
+    assert [axis.get_title() for axis in figure.axes][:2] == ["a hand of\nthe file", "two\nlines"]
 
 
 def test_setup_sets_the_style_and_starts_no_notebook_shell():
