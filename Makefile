@@ -13,7 +13,7 @@ BIN := $(abspath $(VENV))/bin
 STAMP := $(VENV)/.hoi-setup
 NOTEBOOKS := $(sort $(wildcard book/*/*.ipynb))
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lint mutations serve clean
+.PHONY: help setup book test lint mutations changes serve clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -37,6 +37,9 @@ lint: $(STAMP) ## ruff and the book's own rules
 
 mutations: $(STAMP) ## plant classic bugs one by one: each has to turn a test red
 	JOBS=$(JOBS) $(BIN)/python scripts/mutations.py
+
+changes: $(STAMP) ## change a cell as coursework would, chapter by chapter: each has to run on
+	JOBS=$(JOBS) $(BIN)/python scripts/try_changes.py
 
 serve: ## the built book at http://localhost:8000
 	@test -f _build/html/index.html || $(MAKE) book

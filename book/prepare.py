@@ -1,7 +1,8 @@
-"""Run by the first line of every chapter: makes importable the library around this file, and what it needs.
+"""Run by the first line of every chapter: makes the library around this file importable, with what it needs.
 
-Nothing happens where `make setup` was run. In a bare Jupyter, VS Code or Colab, only those packages are installed that
-are missing or too old, so that a machine keeps its own torch; the tools that build and test the book are left out.
+Nothing is installed where `make setup` was run. In a bare Jupyter, VS Code or Colab, only those packages are installed
+that are missing or too old, so that a machine keeps its own torch; the tools that build and test the book are left out.
+In a session of a reader's own, a claim that fails after a change is then told instead of stopping the chapter.
 """
 
 import importlib
@@ -40,7 +41,7 @@ def missing(lines: list[str], version=metadata.version) -> list[str]:
 
 
 def main() -> None:
-    """Install what is missing and put the clone on the path."""
+    """Install what is missing, put the clone on the path, and let failed claims speak in a reader's session."""
     lacking = missing(wanted((ROOT / "requirements.txt").read_text(encoding="utf-8")))
     if lacking:
         print(f"installing {len(lacking)} missing packages: {', '.join(lacking)}", flush=True)
@@ -48,6 +49,7 @@ def main() -> None:
         importlib.invalidate_caches()
     if not util.find_spec("hoi_lib"):
         sys.path.insert(0, str(ROOT))
+    importlib.import_module("hoi_lib.claims").soften()
 
 
 main()

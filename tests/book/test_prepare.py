@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from hoi_lib import claims
+
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "book" / "install_missing.py"
+SCRIPT = ROOT / "book" / "prepare.py"
 
 
 @pytest.fixture
@@ -50,10 +52,11 @@ def test_it_asks_for_all_that_the_library_needs_and_for_no_tool_of_the_book():
 def test_a_plain_clone_is_put_on_the_path_and_pip_is_given_the_missing_lines(tmp_path, pip, monkeypatch, capsys):
     (tmp_path / "book").mkdir()
     (tmp_path / "requirements.txt").write_text("# the book\njupyter-none>=1\n# geometry\nno-such-mesh>=2\n")
-    copy = tmp_path / "book" / "install_missing.py"
+    copy = tmp_path / "book" / "prepare.py"
     copy.write_text(SCRIPT.read_text())
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.import_module", lambda name: claims)
     runpy.run_path(str(copy))
     assert pip == [[sys.executable, "-m", "pip", "install", "-q", "no-such-mesh>=2"]]
     assert sys.path[0] == str(tmp_path) and "no-such-mesh" in capsys.readouterr().out
