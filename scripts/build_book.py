@@ -66,8 +66,12 @@ def execute(jobs: int) -> None:
     print(f"- executing {len(waiting)} chapters, {jobs} at a time", flush=True)
     name = "local-parallel" if jobs > 1 else "local-serial"
     done = load_executor(name, cache).run_and_cache(timeout=TIMEOUT, allow_errors=False)
-    for path in done.all():
-        print(f"  {Path(path).stem}: {'executed' if path in done.succeeded else 'FAILED'}", flush=True)
+    for path in sorted(done.all(), key=lambda path: Path(path).stem):
+        if path in done.succeeded:
+            seconds = cache.match_cache_file(path).data["execution_seconds"]
+            print(f"  {Path(path).stem:<24} {seconds / 60:4.1f} min", flush=True)
+        else:
+            print(f"  {Path(path).stem:<24} FAILED", flush=True)
 
 
 def chapters() -> list[Path]:
