@@ -29,7 +29,7 @@ CARD, LINE = 340, 23  # pixels: width of a card, height of its lines
 PLAIN, BOLD = 8.2, 10.0  # pixels: a character's width at 15 px, on the safe side
 
 
-def similarity_map(cosine: Tensor, kinds: Mapping[str, np.ndarray]) -> Figure:
+def similarity_map(cosine: Tensor, kinds: Mapping[str, Tensor]) -> Figure:
     """A matrix (3 V, 3 V) of cosines, level by level, and below it how the pairs of texts of each kind lie.
 
     ``kinds`` maps a label to a mask (3 V, 3 V) of pairs; each becomes one row of dots with its mean.
@@ -53,11 +53,12 @@ def similarity_map(cosine: Tensor, kinds: Mapping[str, np.ndarray]) -> Figure:
     above.set_yticks(middles, LEVELS, fontsize=14, rotation=90, va="center")
     above.grid(False)
     for row, mask in enumerate(kinds.values()):
-        values = np.sort(np.asarray(cosine)[mask])
+        values = cosine[mask].sort().values.numpy()
         spread = 0.22 * np.sin(np.arange(len(values)) * 2.4)
         below.scatter(values, row + spread, s=8, alpha=0.45, color=COLORS[("joint", "penetration")[row % 2]], lw=0)
         below.plot([values.mean()] * 2, [row - 0.36, row + 0.36], color=COLORS["ink"], lw=2.5)
-    below.set_yticks(range(len(kinds)), kinds, fontsize=13)
+    names = [",\n".join(kind.split(", ")) if ", " in kind else kind.replace(" ", "\n") for kind in kinds]
+    below.set_yticks(range(len(kinds)), names, fontsize=13)
     below.set(xlabel="cosine", xlim=(0, 1.03), ylim=(len(kinds) - 0.45, -0.55))
     return figure
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from hoi_lib.encoders import TextEncoder
@@ -54,6 +54,18 @@ def similarity(texts: Sequence[str], encoder: TextEncoder) -> Float[Tensor, "n n
     """The cosine between the pooled features of every two texts, 1 for those that mean the same to the encoder."""
     features = torch.nn.functional.normalize(encoder.encode(texts).pooled, dim=-1)
     return features @ features.T
+
+
+def kinds_of_pairs(levels: int, actions: int) -> dict[str, Bool[Tensor, "n n"]]:
+    """Which pairs of ``levels`` × ``actions`` texts, level by level, are of two actions at one level, of one action at
+    two levels, and of neither; a text is no pair with itself."""
+    level, action = (x.flatten() for x in torch.meshgrid(torch.arange(levels), torch.arange(actions), indexing="ij"))
+    one_level, one_action = level[:, None] == level, action[:, None] == action
+    return {
+        "two actions, one level": one_level & ~one_action,
+        "one action, two levels": ~one_level & one_action,
+        "both different": ~one_level & ~one_action,
+    }
 
 
 def telling_words(text: str, others: Sequence[str]) -> list[tuple[str, bool]]:

@@ -12,7 +12,7 @@ from hoi_lib.data.samples import SampleSet
 from hoi_lib.errors import TextError
 from hoi_lib.refiner import LEVELS, FileRefiner, refine, refiner_for
 from hoi_lib.refinerfigures import recorded, similarity_map, text_card, told
-from hoi_lib.refinerstudy import EXAMPLES, of_another_verb, rotated, similarity, telling_words
+from hoi_lib.refinerstudy import EXAMPLES, kinds_of_pairs, of_another_verb, rotated, similarity, telling_words
 from hoi_lib.text import VERBS, captions, parse
 
 CAPTION = "Pour the mug with right hand."
@@ -58,6 +58,13 @@ def test_similarity_is_one_for_equal_texts_and_symmetric():
     assert found[0, 1] < 0.99
 
 
+def test_kinds_of_pairs_share_out_all_pairs_of_two_texts():
+    kinds = kinds_of_pairs(3, 4)
+    assert torch.equal(sum(mask.int() for mask in kinds.values()), 1 - torch.eye(12, dtype=torch.int))
+    assert [int(mask.sum()) for mask in kinds.values()] == [3 * 4 * 3, 4 * 3 * 2, 3 * 2 * 4 * 3]
+    assert kinds["two actions, one level"][0, 1] and kinds["one action, two levels"][0, 4]
+
+
 def test_telling_words_ignore_case_and_marks():
     found = telling_words("The hand, rests there.", ["Hand the cup there"])
     assert found == [("The", False), ("hand,", False), ("rests", True), ("there.", False)]
@@ -91,7 +98,7 @@ def test_a_card_is_sound_xml_with_all_words_inside_and_marks_the_marked():
 
 def test_the_map_has_a_row_of_dots_for_each_kind_of_pair():
     cosine = torch.eye(6)
-    figure = similarity_map(cosine, {"same": np.eye(6, dtype=bool), "other": ~np.eye(6, dtype=bool)})
+    figure = similarity_map(cosine, {"same": torch.eye(6, dtype=torch.bool), "other": ~torch.eye(6, dtype=torch.bool)})
     assert [len(dots.get_offsets()) for dots in figure.axes[1].collections] == [6, 30]
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == list(LEVELS)
 
