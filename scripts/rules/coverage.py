@@ -52,13 +52,14 @@ def records(root: Path, books: dict[Path, dict]) -> Iterator[Finding]:
     named = {name for path in root.glob("book/**/*.md") for name in ROLE.findall(path.read_text(encoding="utf-8"))}
     for path, book in books.items():
         listed = set(book["metadata"].get("hoi", {}).get("records", []))
-        shown = set(ROLE.findall(prose(book))) | {
-            text for _, cell in code_cells(book) for text in strings(cell["source"]) if text in there | listed
-        }
+        code = [cell["source"] for _, cell in code_cells(book)]
+        shown = set(ROLE.findall(prose(book)))
+        shown |= {name for source in code for name in strings(source) if name in there | listed}
+        put_together = {name for source in code for name in listed if re.fullmatch(built(source), name)}
         named |= listed | shown
         for name in sorted(shown - listed):
             yield Finding(path, "", "record", f"shows the record {name} and does not list it in its metadata")
-        for name in sorted(listed - shown):
+        for name in sorted(listed - shown - put_together):
             yield Finding(path, "", "record", f"lists the record {name} and shows no number of it")
         for name in sorted((listed | shown) - there):
             yield Finding(path, "", "record", f"names the record {name}, and there is no book/records/{name}.json")
@@ -74,9 +75,26 @@ def unfinished(books: dict[Path, dict]) -> bool:
 
 def strings(source: str) -> set[str]:
     """The strings in a cell, folders and ``.json`` left out."""
-    plain = "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines())
-    found = (n.value for n in ast.walk(ast.parse(plain)) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+    found = (n.value for n in _nodes(source, ast.Constant) if isinstance(n.value, str))
     return {text.rpartition("/")[2].removesuffix(".json") for text in found}
+
+
+def built(source: str) -> str:
+    """A pattern of the names that a cell puts together, such as ``.*_training`` for ``f"{name}_training"``."""
+    parts = [
+        [v.value if isinstance(v, ast.Constant) else None for v in n.values] for n in _nodes(source, ast.JoinedStr)
+    ]
+    named = [p for p in parts if any(part and re.search(r"\w{5}", part) for part in p)]
+    return "|".join("".join(".*" if part is None else re.escape(part) for part in p) for p in named)
+
+
+def _nodes(source: str, kind: type[ast.AST]) -> list[ast.AST]:
+    """The nodes of a kind in a cell; none in a cell that is no Python, which fails when it is run."""
+    plain = "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines())
+    try:
+        return [n for n in ast.walk(ast.parse(plain)) if isinstance(n, kind)]
+    except SyntaxError:
+        return []
 
 
 def check(root: Path) -> Iterator[Finding]:

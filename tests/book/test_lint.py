@@ -282,6 +282,8 @@ def test_a_claim_of_an_equation_that_is_not_printed_is_found(claim, tmp_path):
         ("", ("lost",), 'records.load("../records/lost.json")', "there is no book/records/lost.json"),
         (SHOWN, ("run",), "x = 0", None),
         ("", ("run",), 'records.load("../records/run.json")', None),
+        ("", ("lost_training",), 'kept[f"{name}_training"]', "there is no book/records/lost_training.json"),
+        ("", ("run",), 'print(f"{name}: {number}")', "lists the record run and shows no number"),
     ],
 )
 def test_a_chapter_lists_the_records_that_it_shows_and_they_are_there(words, listed, cell, fault, tmp_path):
