@@ -210,6 +210,7 @@ TABLES: dict[str, tuple[Equation, ...]] = {
             r"\mathcal L_{acc} = \sum_{v \in V} \lVert \hat v_i - 2\,\hat v_{i-1} + \hat v_{i-2} \rVert",
             "losses:acceleration_loss",
             "A mean over vertices and over the triples of frames that are all valid, in metres per frame².",
+            "eq-total-acc",
         ),
         _moeg(
             16,
@@ -220,6 +221,7 @@ TABLES: dict[str, tuple[Equation, ...]] = {
             r" &+ \lambda_5 \mathcal L_{acc} + \lambda_6 \mathcal L_{balance} \end{aligned}",
             "losses:total_loss",
             "λ₁ to λ₅ are 20 and λ₆ is 0.01; the weights stand in one table and nowhere else.",
+            "eq-total-total",
         ),
     ),
 }
