@@ -87,7 +87,7 @@ def activation_map(
     chosen = list(range(table.gate.shape[2])) if blocks is None else list(blocks)
     winner, gate = found.winner[:, order][:, :, chosen], found.gate[:, order][:, :, chosen]
     low, high = float(gate.min()), float(gate.max())
-    size = (2.75 * len(groups) + 0.9, height * len(actions) + 1.5)
+    size = (2.1 * len(groups) + 0.9, height * len(actions) + 1.5)
     heights = [height * len(actions), 0.16 * count]
     figure, axes = plt.subplots(
         2, len(groups), figsize=size, squeeze=False, height_ratios=heights, layout="constrained"
@@ -102,7 +102,7 @@ def activation_map(
     axes[0, 0].set_yticks(np.arange(len(actions)), actions)
     if len(chosen) > 1:
         axes[0, -1].yaxis.set_label_position("right")
-        axes[0, -1].set_ylabel(f"in each row: {len(chosen)} blocks, the first on top", fontsize="small")
+        axes[0, -1].set_ylabel(f"in each row: {len(chosen)} blocks, the first on top", fontsize=11)
     axes[0, len(groups) // 2].set_xlabel("noise level t, from noise to hand")
     return figure
 
@@ -127,7 +127,7 @@ def lights(
         axis.plot(*place, "o", ms=7 if on else 4.5, mfc=tuple(fill) if on else fill, mec=edge, mew=0.9 if on else 0.6)
     axis.set(xlim=(-0.7, parts * (members + 0.6) - 0.9), ylim=(blocks - 0.4, -0.6))
     _bare(axis)
-    axis.set_xticks([g * (members + 0.6) + (members - 1) / 2 for g in range(parts)], groups, fontsize="x-small")
+    axis.set_xticks([g * (members + 0.6) + (members - 1) / 2 for g in range(parts)], groups, fontsize=11)
 
 
 def strips(
@@ -218,9 +218,9 @@ def _panel(axis: Axes, picture: Float[np.ndarray, "A T N 3"], levels: Sequence[i
 def _key(axis: Axes, colors: Float[np.ndarray, "M 3"], names: Sequence[str], gates: tuple[float, float]) -> None:
     for m, (color, name) in enumerate(zip(colors, names, strict=True)):
         _strip(axis, faded(color[None, None].repeat(64, 1), np.linspace(FAINTEST, 1, 64)[None]), 1, m)
-        axis.text(1.06, m, name, va="center", fontsize="small")
+        axis.text(1.06, m, name, va="center", fontsize=11)
     axis.set(xlim=(0, 2.2), ylim=(len(names) - 0.5, -0.5))
-    axis.set_xticks([0, 1, 1.06], [f"{gates[0]:.2f}", f"{gates[1]:.2f}", "gate"], fontsize="small")
+    axis.set_xticks([0, 1, 1.06], [f"{gates[0]:.2f}", f"{gates[1]:.2f}", "gate"], fontsize=11)
     for label, side in zip(axis.get_xticklabels(), ("left", "right", "left"), strict=True):
         label.set_horizontalalignment(side)
     _bare(axis)

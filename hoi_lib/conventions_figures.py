@@ -91,7 +91,7 @@ def witness_table(heard: Mapping[str, Mapping[str, float]]) -> Figure:
     """A row for each recording, a column for each witness of :data:`BOUNDS`; hatched where the witness objects."""
     import matplotlib.pyplot as plt
 
-    figure, axis = plt.subplots(figsize=(8.5, 0.38 * len(heard) + 0.8))
+    figure, axis = plt.subplots(figsize=(7.2, 0.38 * len(heard) + 0.8))
     for y, found in enumerate(heard.values()):
         against = objections(found)
         for x, (name, value) in enumerate(found.items()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from hoi_lib.motion import MotionClip
     from hoi_lib.objects import ObjectModel
 
-WIDE = 5  # a condition token is drawn as wide as this many frames
+WIDE = 8  # a condition token is drawn as wide as this many frames
 NOISY, CLEAN = (COLORS["noise"], "#FFFFFF", "#111111"), (COLORS["hand"], "#FFFFFF", COLORS["finger"])
 
 
@@ -156,24 +157,26 @@ def joint_gap(
 def draw_attention(
     maps: Float[Tensor, "N H S S"], heads: Sequence[tuple[int, int]], frames: int, prefix: int, edges: Sequence[int]
 ) -> Figure:
-    """Maps of some (block, head), counted from 1, side by side; the brightest is five times an even share or more.
+    """Maps of some (block, head), counted from 1, two in a row; the brightest is five times an even share or more.
 
     ``frames`` of the frames exist, what is behind them is hatched; dotted lines stand at the frames ``edges``.
     """
     import matplotlib.pyplot as plt
 
     length = maps.shape[-1] - prefix
-    figure, axes = plt.subplots(1, len(heads), figsize=(2.75 * len(heads), 3.2), sharey=True, squeeze=False)
-    for axis, (block, head) in zip(axes[0], heads, strict=True):
+    rows = -(-len(heads) // 2)
+    figure, axes = plt.subplots(rows, 2, figsize=(6.4, 2.8 * rows), sharex=True, sharey=True, squeeze=False)
+    for axis, (block, head) in zip(axes.flat, heads, strict=True):
         share = (maps[block - 1, head - 1] * (prefix + frames)).clamp(max=5)  # 1: an even share
         axis.imshow(share, cmap="cividis", extent=(-prefix, length, length, -prefix), interpolation="nearest")
         axis.axvspan(frames, length, facecolor="white", hatch="////", edgecolor="#B5B0A6", lw=0)
         for edge in edges:
             axis.axhline(edge, color="white", lw=1, ls=":")
             axis.axvline(edge, color="white", lw=1, ls=":")
-        axis.set(title=f"block {block}, head {head}", xlabel="is asked", ylim=(frames, -prefix), xlim=(-prefix, length))
+        axis.set(title=f"block {block}, head {head}", ylim=(frames, -prefix), xlim=(-prefix, length))
         axis.grid(False)
-    axes[0, 0].set_ylabel("asks (frame)")
+    figure.supxlabel("is asked (frame)")
+    figure.supylabel("asks (frame)")
     return figure
 
 
@@ -225,23 +228,23 @@ def poster(
     import matplotlib.pyplot as plt
 
     prefix = max(line.prefix for line in lines)
-    heights = [3.0, *[1.0] * len(lines), 3.0]
+    heights = [3.6, *[1.0] * len(lines), 3.6]
     with plt.rc_context({"figure.constrained_layout.use": False}):
-        figure, axes = plt.subplots(len(heights), 1, figsize=(8.8, 0.37 * sum(heights)), height_ratios=heights)
-    figure.subplots_adjust(left=0.32, right=0.83, top=0.995, bottom=0.005, hspace=0.26)  # words stand outside the axes
+        figure, axes = plt.subplots(len(heights), 1, figsize=(7.2, 0.38 * sum(heights)), height_ratios=heights)
+    figure.subplots_adjust(left=0.005, right=0.79, top=0.995, bottom=0.005, hspace=0.62)  # words stand outside the axes
     length = max(len(line.values) - line.prefix for line in lines if line.frames)
     for axis in axes:
         axis.set(xlim=(-WIDE * prefix - 3, length), ylim=(0, 1))
         axis.axis("off")
     for axis, film, words in ((axes[0], films[0], "the noised hand"), (axes[-1], films[1], "its estimate")):
         _film(axis, film, frames)
-        axis.text(-WIDE * prefix - 6, 0.5, words, ha="right", va="center", fontsize=12)
+        axis.text(-WIDE * prefix - 3, 0.5, fill(words, 11), ha="left", va="center", fontsize=12)
     for axis, line in zip(axes[1:-1], lines, strict=True):
         _strip(axis, line, prefix, frames)
     first = next(axis for axis, line in zip(axes[1:-1], lines, strict=True) if line.prefix)
     for k, name in enumerate(names):
-        first.text(WIDE * (k + 0.5 - prefix) - 3, 1.15, name, rotation=90, ha="center", va="bottom", fontsize=9)
-    axes[1].text((frames + length) / 2, 1.2, "padding", ha="center", va="bottom", fontsize=10)
+        first.text(WIDE * (k + 0.5 - prefix) - 3, 1.15, name, rotation=90, ha="center", va="bottom", fontsize=11)
+    axes[1].text((frames + length) / 2, 1.2, "padding", ha="center", va="bottom", fontsize=11)
     return figure
 
 
@@ -262,7 +265,7 @@ def _film(axis: Axes, film: Sequence[np.ndarray], frames: int) -> None:
 
 
 def _strip(axis: Axes, line: Line, prefix: int, frames: int) -> None:
-    """One line: code to the left, numbers in the middle, shape to the right."""
+    """One line: its code above, its numbers, its shape to the right."""
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.patches import Rectangle
 
@@ -278,8 +281,8 @@ def _strip(axis: Axes, line: Line, prefix: int, frames: int) -> None:
         if length > frames:
             axis.add_patch(Rectangle((frames, 0), length - frames, 1, fc="#F3F1EC", ec="#B5B0A6", hatch="////", lw=0))
     axis.set(xlim=(-WIDE * prefix - 3, axis.get_xlim()[1]), ylim=(0, 1))
-    left, right = -WIDE * prefix - 6, axis.get_xlim()[1] + 3
-    axis.text(left, 0.5, line.code, ha="right", va="center", family="monospace", fontsize=10)
+    left, right = 0 if not (line.prefix and line.frames) else -WIDE * prefix - 3, axis.get_xlim()[1] + 3
+    axis.text(left, 1.06, line.code, ha="left", va="bottom", family="monospace", fontsize=11)
     size = "(" + ", ".join(map(str, line.size)) + ")"
-    axis.text(right, 0.72, line.shape, ha="left", va="center", family="monospace", fontsize=10.5)
-    axis.text(right, 0.24, size, ha="left", va="center", family="monospace", fontsize=10, color=COLORS["noise"])
+    axis.text(right, 1.06, line.shape, ha="left", va="bottom", family="monospace", fontsize=11)
+    axis.text(right, 0.5, size, ha="left", va="center", family="monospace", fontsize=11, color=COLORS["noise"])

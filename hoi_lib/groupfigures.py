@@ -60,11 +60,11 @@ def attention_maps(maps: Mapping[str, tuple[Sequence[str], Tensor]]) -> Figure:
     """Maps side by side of who listens to which word: title to words (n) and shares (L, n)."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(maps), figsize=(5.2 * len(maps), 5.6), squeeze=False)
+    figure, axes = plt.subplots(1, len(maps), figsize=(3.6 * len(maps), 5.6), squeeze=False)
     for axis, (title, (words, shares)) in zip(axes[0], maps.items(), strict=True):
         image = axis.imshow(np.asarray(shares).T, aspect="auto", cmap="Blues", vmin=0, vmax=0.8, interpolation="none")
         axis.set(yticks=range(len(words)), xlabel="frame", title=title)
-        axis.set_yticklabels(words, fontsize=10)
+        axis.set_yticklabels(words, fontsize=11)
         axis.grid(False)
     figure.colorbar(image, ax=axes, label="share of the attention", shrink=0.7)
     return figure
@@ -77,7 +77,7 @@ def active_bars(groups: Sequence[str], sizes: Sequence[float], marks: Mapping[st
 
     routes = sorted(product(range(len(sizes)), repeat=len(groups)), key=lambda r: (sum(sizes[m] for m in r), r))
     places, bottom = np.arange(len(routes)), np.zeros(len(routes))
-    figure, axis = plt.subplots(figsize=(9, 4.2))
+    figure, axis = plt.subplots(figsize=(7.2, 4.4))
     for g, name in enumerate(groups):
         height = np.array([sizes[route[g]] for route in routes])
         style = {"color": COLORS[name], "hatch": HATCHES[g % 3], "edgecolor": "white", "linewidth": 0.6}

@@ -86,7 +86,7 @@ def fingertip_figure(depths: Tensor, pull: Tensor, push: Tensor, radius: float =
     """The fingertip on the table, at rest and where ``pull`` is least, beside both curves and their sum over depth."""
     import matplotlib.pyplot as plt
 
-    figure, (drawing, axis) = plt.subplots(1, 2, figsize=(9, 3.5), width_ratios=(2, 3))
+    figure, (drawing, axis) = plt.subplots(1, 2, figsize=(7.2, 3.6), width_ratios=(2, 3))
     _sunk(drawing, float(depths[pull.argmin()]), radius)
     curves = {"contact": (pull, "contact", "--"), "penetration": (push, "penetration", "-.")}
     curves["both, equal weights"] = (pull + push, "truth", "-")
@@ -94,8 +94,8 @@ def fingertip_figure(depths: Tensor, pull: Tensor, push: Tensor, radius: float =
         axis.plot(1000 * depths, 1000 * curve, line, color=plots.COLORS[color], label=name)
         least = curve.argmin()
         axis.plot(1000 * depths[least], 1000 * curve[least], "o", color=plots.COLORS[color], ms=8, clip_on=False)
-    axis.set(xlabel="how far the fingertip is inside the table (mm)", ylabel="loss (mm)", ylim=(0, 13.5))
-    axis.legend(loc="upper right", ncols=3, fontsize=10)
+    axis.set(xlabel="how far the fingertip is inside the table (mm)", ylabel="loss (mm)", ylim=(0, 15.5))
+    axis.legend(loc="upper right", ncols=2, fontsize=11)
     return figure
 
 
@@ -109,7 +109,7 @@ def _sunk(axis: Axes, depth: float, radius: float) -> None:
     axis.axhline(10, color=plots.COLORS["noise"], lw=1, ls=":")
     axis.text(-15.5, 10.4, "τ")
     axis.set(xlim=(-16, 16), ylim=(-7, 23), aspect="equal", xlabel="mm", ylabel="height (mm)")
-    axis.legend(loc="upper center", fontsize=10)
+    axis.legend(loc="upper center", fontsize=11)
     axis.grid(False)
 
 
@@ -176,7 +176,7 @@ def trade_figure(paths: Mapping[str, Sequence[tuple[str, float, float]]], truth:
     the last of each from the one before. ``truth`` is a star."""
     import matplotlib.pyplot as plt
 
-    figure, axis = plt.subplots(figsize=(7.4, 3.9))
+    figure, axis = plt.subplots(figsize=(7.2, 3.9))
     looks = (("o", "hand", -16), ("s", "joint", 12))
     for (label, networks), (marker, color, up) in zip(paths.items(), looks, strict=False):
         x, y = [n[1] for n in networks], [n[2] for n in networks]

@@ -93,7 +93,7 @@ def rulers_figure(mistakes: Sequence[str], costs: Mapping[str, Tensor]) -> Figur
     """One panel per ruler, by its title: what each mistake costs, on a logarithmic axis of its own."""
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, len(costs), figsize=(7.6, 3.4), sharey=True)
+    figure, panels = plt.subplots(1, len(costs), figsize=(7.2, 3.4), sharey=True)
     looks = (("noise", "s-"), ("finger", "D-"), ("prediction", "o-"))
     for panel, (name, cost), (color, line) in zip(panels, costs.items(), looks, strict=True):
         panel.plot(cost, mistakes, line, color=plots.COLORS[color], lw=1, ms=8)
@@ -111,7 +111,7 @@ def broken_figure(
     between them who pulls by which share, ``rec`` or ``diff``, in which unit."""
     import matplotlib.pyplot as plt
 
-    figure, (padding, unit, tremble) = plt.subplots(1, 3, figsize=(8, 3.1))
+    figure, (padding, unit, tremble) = plt.subplots(1, 3, figsize=(7.2, 3.1))
     looks: tuple[dict[str, Any], ...] = (
         {"color": plots.COLORS["hand"], "marker": "o", "lw": 2.5, "label": "right"},
         {"color": plots.COLORS["penetration"], "marker": "s", "ls": "--", "lw": 2, "label": "broken"},

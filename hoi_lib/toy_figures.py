@@ -91,7 +91,7 @@ def choices(scores: Float[Tensor, "S M"], masks: Mapping[str, Bool[Tensor, "S M"
     nobody does."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(len(masks), 1, figsize=(8, 1.95 * len(masks)), sharex=True, squeeze=False)
+    figure, axes = plt.subplots(len(masks), 1, figsize=(7.2, 2.0 * len(masks)), sharex=True, squeeze=False)
     for axis, (name, mask) in zip(axes[:, 0], masks.items(), strict=True):
         axis.imshow(scores.T, cmap="Greys", aspect="auto", vmin=0, vmax=1.4)
         for m in range(EXPERTS):
