@@ -91,11 +91,13 @@ def fingertip_figure(depths: Tensor, pull: Tensor, push: Tensor, radius: float =
     curves = {"contact": (pull, "contact", "--"), "penetration": (push, "penetration", "-.")}
     curves["both, equal weights"] = (pull + push, "truth", "-")
     for name, (curve, color, line) in curves.items():
-        axis.plot(1000 * depths, 1000 * curve, line, color=plots.COLORS[color], label=name)
+        axis.plot(1000 * depths, 1000 * curve, line, color=plots.COLORS[color])
+        end, up = (1000 * float(depths[-1]), 1000 * float(curve[-1])), -24 if name == "contact" else 7
+        place = {"ha": "right", "va": "top" if up < 0 else "bottom", "textcoords": "offset points"}
+        axis.annotate(name, end, (0, up), **place)
         least = curve.argmin()
         axis.plot(1000 * depths[least], 1000 * curve[least], "o", color=plots.COLORS[color], ms=8, clip_on=False)
-    axis.set(xlabel="how far the fingertip is inside the table (mm)", ylabel="loss (mm)", ylim=(0, 15.5))
-    axis.legend(loc="upper right", ncols=2, fontsize=11)
+    axis.set(xlabel="fingertip inside the table by (mm)", ylabel="loss (mm)", ylim=(0, 13.5))
     return figure
 
 

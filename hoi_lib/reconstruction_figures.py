@@ -128,8 +128,8 @@ def broken_figure(
         unit.bar(k, rec, color=plots.COLORS["prediction"], hatch="//", ec="white", label=label)
         unit.bar(k, share["diff"], bottom=rec, color=plots.COLORS["finger"], ec="white", label=label and "Eq. 10")
     unit.set(title="mm for m", ylabel="share of the gradient", xticks=range(len(shares)), xticklabels=list(shares))
-    unit.set(ylim=(0, 1.35), yticks=[0, 0.5, 1])
-    unit.legend(ncols=2, loc="upper center")
+    unit.set(ylim=(0, 1.62), yticks=[0, 0.5, 1])
+    unit.legend(loc="upper center", borderaxespad=0)
     return figure
 
 
