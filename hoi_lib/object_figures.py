@@ -17,11 +17,14 @@ from torch import Tensor
 from hoi_lib import plots
 from hoi_lib.drawables import CLAY, Mesh
 from hoi_lib.motion import Sample, pack_object, unpack_object
+from hoi_lib.pointnet import DECIMETRES, PointNet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from hoi_lib.motion import MotionClip
     from hoi_lib.objects import ObjectModel
+    from hoi_lib.widgets import StaticWidget
 
 LOOKS = ((1, 2, 0.0085), (3, 5, 0.0125), (6, 10**6, 0.018))  # wins from, to, radius of the dot per metre of the object
 
@@ -100,7 +103,7 @@ def bare(model: ObjectModel, points: Float[Tensor, "P 3"], full: float) -> list[
     from matplotlib.colors import to_rgb
 
     size = float(np.linalg.norm(np.ptp(model.vertices, axis=0)))
-    vertices, faces = trimesh.remesh.subdivide_to_size(model.vertices, model.faces, size / 40)
+    vertices, faces = trimesh.remesh.subdivide_to_size(model.vertices, model.faces, size / 30)
     gap = torch.cdist(torch.from_numpy(vertices).float(), points).amin(1)
     share = (gap / full).clamp(max=1).square()[:, None].numpy()
     tones = (1 - share) * np.array(to_rgb("#E9E4D9")) + share * np.array(to_rgb(plots.COLORS["penetration"]))
@@ -140,3 +143,124 @@ def coverage_figure(
 
 def _hole(surface: Float[Tensor, "N 3"], points: Float[Tensor, "P 3"]) -> float:
     return float(torch.cdist(surface, points).amin(1).max())
+
+
+def dropping_widget(
+    encoder: PointNet,
+    model: ObjectModel,
+    cloud: Cloud,
+    features: Float[Tensor, "P W"],
+    apart: float,
+    left: Sequence[int],
+) -> StaticWidget:
+    """Points of one object (a cloud of one) are taken away in three orders: how far does its token move?
+
+    ``features`` are the channels of its points and ``apart`` the distance that counts as 1; ``left`` are the numbers
+    of points to show. Centre, radius and hinge stay those of the whole cloud.
+    """
+    from hoi_lib.widgets import Choice, Frame, Line, Picture, Plot, Points, Slider, static_widget
+
+    won, points = wins(features), cloud.points[0]
+    losers_first = won.argsort(descending=True, stable=True)
+    chance = torch.randperm(len(won), generator=torch.Generator().manual_seed(0))
+    orders = {"losers first": losers_first, "at random": chance, "winners first": losers_first.flip(0)}
+    moves = {name: _moves(encoder, cloud, features, order, left) / apart for name, order in orders.items()}
+    looks = {"losers first": ("hand", False), "at random": ("noise", True), "winners first": ("penetration", False)}
+    eye = plots.camera(model.vertices, "three_quarter", (300, 280))
+
+    def state(name: str, n: int) -> Frame:
+        keep, here = orders[name][:n], float(moves[name][list(left).index(n)])
+        picture = plots.render(scored(model, points[keep], won[keep]), size=(300, 280), eye=eye)
+        curves = [Line(left, moves[k], color, k, dash=dash) for k, (color, dash) in looks.items()]
+        plot = Plot([*curves, Points([n], [here], "ink", size=6.0)], xlabel="points left", ylabel="move of the token")
+        words = f"{n} points left, {name}: the token has moved by {here:.2f}, where 1 is another kind of object."
+        return Frame([Picture(picture, quality=55), plot], words)
+
+    return static_widget(
+        state,
+        [Choice("drop", list(orders)), Slider("points left", list(left), "{}", play=True, interval=700)],
+        alt="An object with fewer and fewer dots, and how far its token moves: not at all until the losers are used "
+        "up, steadily at random, and at once if the winners go first.",
+        title="How many points is a shape?",
+    )
+
+
+@torch.no_grad()
+def _moves(encoder: PointNet, cloud: Cloud, features: Tensor, order: Tensor, left: Sequence[int]) -> Tensor:
+    """How far the token is from that of all points when only the first few of ``order`` are read."""
+    points, hinge = cloud.points[0], cloud.hinge[0]
+    centre = points.mean(0)
+    radius = (points - centre).norm(dim=-1).amax(0, keepdim=True)
+    around = torch.cat([DECIMETRES * torch.cat([centre, radius, hinge[:3]]), hinge[3:]])
+    most = torch.stack([features.amax(0), *(features[order[:n]].amax(0) for n in left)])
+    tokens = encoder.whole(torch.cat([most, around.expand(len(most), -1)], -1))
+    return (tokens[1:] - tokens[0]).norm(dim=-1)
+
+
+def turning_figure(angles: Float[Tensor, "A"], change: Float[Tensor, "A N"], names: Sequence[str]) -> Figure:
+    """How far tokens move when objects are turned, one curve for each of at most five."""
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(5.8, 3.7))
+    colors, lines = ("noise", "contact", "hand", "finger", "penetration"), ("o:", "s-.", "D-", "^--", "v-")
+    for k, name in enumerate(names):
+        axis.plot(angles, change[:, k], lines[k], color=plots.COLORS[colors[k]], ms=5, label=name)
+    axis.axhline(1, color=plots.COLORS["truth"], lw=1)
+    axis.text(2, 1.05, "another kind of object", fontsize=11)
+    axis.set(xlabel="turned about the vertical by (degrees)", ylabel="move of the token", ylim=(0, None))
+    axis.set_xticks([0, 45, 90, 135, 180])
+    axis.legend(fontsize=11)
+    return figure
+
+
+def axes_figure(clip: MotionClip, model: ObjectModel, sample: Sample, poses: Mapping[str, Tensor]) -> Figure:
+    """Hands (L, 99) beside the object of a clip at two moments of contact, one column each; the first is the truth.
+
+    The titles of the others say how far, in mm, their joints are from it in contact.
+    """
+    from hoi_lib.forward_figures import posed_hands, stills
+    from hoi_lib.hand import load_hand
+    from hoi_lib.motion import SIDES
+
+    held = sample.contact.nonzero()[:, 0]
+    moments = [int(held[int(share * (len(held) - 1))]) for share in (0.05, 0.5)]
+    films = [stills(clip, model, SIDES[sample.side], pose, moments, (300, 300)) for pose in poses.values()]
+    hands, who = {name: load_hand(name) for name in SIDES}, torch.tensor([sample.side])
+    joints = [posed_hands(pose[None], sample.betas[None], who, hands, torch.arange(1))[0][0] for pose in poses.values()]
+    gaps = [1000 * float((j - joints[0]).norm(dim=-1)[held].mean()) for j in joints]
+    titles = [f"{name}: {gap:.0f} mm" if k else name for k, (name, gap) in enumerate(zip(poses, gaps, strict=True))]
+    rows = [film[k] for k in range(len(moments)) for film in films]
+    return plots.show(rows, titles + [""] * (len(rows) - len(titles)), columns=len(films), size=2.2)
+
+
+def told_figure(missed: Mapping[str, Sequence[float]], names: Sequence[str]) -> Figure:
+    """Errors in mm, one row for each of ``names`` and one mark for each of three things that a network was told."""
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(5.8, 3.9))
+    for name, mark, color in zip(missed, "os^", ("truth", "penetration", "hand"), strict=True):
+        axis.plot(missed[name], range(len(names)), mark, color=plots.COLORS[color], ms=9, label=name, alpha=0.85)
+    axis.set(yticks=range(len(names)), yticklabels=names, xlabel="joints off by (mm)", xlim=(0, None))
+    axis.set_ylim(len(names) - 0.5, -0.5)
+    axis.legend(loc="upper center", bbox_to_anchor=(0.4, 1.36), fontsize=11)
+    return figure
+
+
+def control_figure(right: Mapping[tuple[str, str], float], chance: float) -> Figure:
+    """Shares told right, ``right[network, test]``, as bars grouped by test."""
+    import matplotlib.pyplot as plt
+
+    networks, tests = (list(dict.fromkeys(key[k] for key in right)) for k in (0, 1))
+    figure, axis = plt.subplots(figsize=(5.8, 3.6))
+    for k, (name, color, hatch) in enumerate(
+        zip(networks, ("hand", "finger", "penetration"), ("", "..", "///"), strict=False)
+    ):
+        places, heights = [x + 0.27 * (k - 1) for x in range(len(tests))], [right[name, test] for test in tests]
+        axis.bar(places, heights, 0.25, color=plots.COLORS[color], hatch=hatch, edgecolor="white", label=name)
+        for x, height in zip(places, heights, strict=True):
+            axis.text(x, height + 0.02, f"{height:.0%}", ha="center", fontsize=10)
+    axis.axhline(chance, color=plots.COLORS["noise"], ls=":")
+    axis.set(xticks=range(len(tests)), xticklabels=tests, ylabel="kinds told right", ylim=(0, 1.1), yticks=[0, 0.5, 1])
+    axis.grid(False)
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, 1.42), fontsize=11)
+    return figure

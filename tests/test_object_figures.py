@@ -9,15 +9,21 @@ import torch
 from hoi_lib import plots
 from hoi_lib.motion import Sample, pack_object, pose_object_points, unpack_object
 from hoi_lib.object_figures import (
+    _moves,
     bare,
     cloud_of,
+    control_figure,
     coverage_figure,
+    dropping_widget,
     other_axes,
     scored,
     surface_points,
+    told_figure,
     turned,
+    turning_figure,
     wins,
 )
+from hoi_lib.pointnet import PointNet
 from hoi_lib.rotations import axis_angle_to_matrix
 
 TURN = axis_angle_to_matrix(torch.tensor([0.3, -0.7, 1.2]))
@@ -107,3 +113,58 @@ def test_the_figure_of_coverage_names_the_largest_bare_patch():
     worst = 1000 * float(torch.cdist(surface, surface[:4]).amin(1).max())
     assert figure.axes[1].get_title() == f"at random: {worst:.0f} mm"
     assert len(figure.axes[0].lines) == 2
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    torch.manual_seed(0)
+    return PointNet(width=32, out=8, points=8)
+
+
+def test_the_whole_cloud_moves_no_token_and_neither_do_losers_that_are_dropped(encoder):
+    cloud = cloud_of(block(hinged=True))
+    with torch.no_grad():
+        offset = cloud.points - cloud.points.mean(1, keepdim=True)
+        unit = offset / offset.norm(dim=-1).amax(1)[:, None, None]
+        features = encoder.each(torch.cat([unit, cloud.normals, cloud.part[..., None].float()], -1))[0]
+        features[5:] -= 100  # three points that win nothing
+        whole = encoder.whole(_input(features, cloud))
+        few = encoder.whole(_input(features[:2], cloud))
+    order = torch.arange(8)
+    moves = _moves(encoder, cloud, features, order, [8, 5, 2])
+    assert moves[:2].max() < 1e-6
+    assert torch.allclose(moves[2], (few - whole).norm(), atol=1e-6)
+
+
+def _input(features, cloud):
+    points, hinge = cloud.points[0], cloud.hinge[0]
+    centre = points.mean(0)
+    radius = (points - centre).norm(dim=-1).max()[None]
+    return torch.cat([features.amax(0), 10 * centre, 10 * radius, 10 * hinge[:3], hinge[3:]])
+
+
+def test_the_encoder_itself_gives_the_token_that_moves_are_counted_from(encoder):
+    cloud = cloud_of(block(hinged=True))
+    with torch.no_grad():
+        offset = cloud.points - cloud.points.mean(1, keepdim=True)
+        unit = offset / offset.norm(dim=-1).amax(1)[:, None, None]
+        features = encoder.each(torch.cat([unit, cloud.normals, cloud.part[..., None].float()], -1))[0]
+        assert torch.allclose(encoder.whole(_input(features, cloud)), encoder(*cloud)[0], atol=1e-5)
+
+
+def test_the_widget_tells_every_order_and_number(encoder):
+    cloud = cloud_of(block())
+    features = torch.randn(8, 32, generator=torch.Generator().manual_seed(0))
+    widget = dropping_widget(encoder, block(), cloud, features, 1.0, [8, 4])
+    for words in ("losers first", "at random", "winners first", "4 points left"):
+        assert words in widget.html
+
+
+def test_figures_show_one_curve_or_mark_for_each_thing_they_compare():
+    curves = turning_figure(torch.arange(3.0), torch.rand(3, 2), ["ball", "mug"]).axes[0]
+    assert [line.get_label() for line in curves.lines][:2] == ["ball", "mug"]
+    marks = told_figure({"truth": [1.0, 2.0], "lie": [3.0, 4.0], "other": [5.0, 6.0]}, ["a", "b"]).axes[0]
+    assert len(marks.lines) == 3 and [text.get_text() for text in marks.get_yticklabels()] == ["a", "b"]
+    right = {(net, test): 0.5 for net in ("max", "mean", "loose") for test in ("plain", "moved")}
+    bars = control_figure(right, 0.1).axes[0]
+    assert len(bars.patches) == 6 and bars.texts[0].get_text() == "50%"
