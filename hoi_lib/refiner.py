@@ -35,7 +35,7 @@ from hoi_lib.text import parse
 METHODS = ("rules", "file", "llm")
 LEVELS = ("hand", "finger", "joint")
 QUIET = 2.0  # seconds before a progress bar appears
-CHAPTER = "chapter 4, “Captions”"
+CHAPTER = "chapter 6, “By a language model”"
 
 
 @dataclass(frozen=True)
