@@ -14,7 +14,7 @@ from build_book import BUILD, ROOT, chapters
 from jupyter_cache import get_cache
 from PIL import Image
 
-WIDTH, HEIGHT = 720, 304
+WIDTH, HEIGHT = 720, 384
 
 
 def first_picture(notebook) -> Image.Image | None:

@@ -110,7 +110,7 @@ def _section(name: str, record: dict) -> nodes.section:
     commit = f"commit {code['commit'][:10]}" if code.get("commit") else f"version {code['version']}"
     commit += " with local changes" if code.get("dirty") else ""
     rows = [
-        ("made by", nodes.literal(text=record["command"])),
+        ("made by", nodes.literal(text=record["command"].replace("__main__.py", "hoi", 1))),
         ("on", f"{record['created'][:10]}, {commit}"),
         ("grade of sameness", record["sameness"]),
         ("seeds", ", ".join(map(str, record["seeds"]))),
@@ -126,7 +126,11 @@ def _section(name: str, record: dict) -> nodes.section:
         section += table(["metric", "value", "spread", "n"], [(key, *_metric(entry)) for key, entry in whole.items()])
     parts = {key: entry for key, entry in record["metrics"].items() if "/" in key}
     if parts:
-        section += folded("By part", _by_part(parts)) if whole else _by_part(parts)
+        verbs = {key: entry for key, entry in parts.items() if "/verb/" in f"/{key}"}
+        rest = {key: entry for key, entry in parts.items() if key not in verbs}
+        section += folded("By part", *_by_part(parts)) if whole else _by_part(rest)
+        if verbs and not whole:
+            section += folded("By verb", *_by_part(verbs))
     for note in record["notes"]:
         section += nodes.paragraph(text=note)
     config = json.dumps({"config": record["config"], "packages": record["packages"]}, indent=1, ensure_ascii=False)
@@ -140,17 +144,29 @@ def _hardware(hardware: dict) -> str:
 
 
 def _metric(entry: dict) -> tuple[str, str, str]:
-    value = f"{entry['value']:.4g}" + (f" {entry['unit']}" if entry["unit"] else "")
+    value = f"{entry['value']:.4g}" + (f" {entry['unit']}" if entry["unit"] not in ("", "1") else "")
     spread = "one run" if entry["spread"] is None else f"± {entry['spread']:.2g}"
     return value, spread, str(entry["n"])
 
 
-def _by_part(metrics: dict) -> nodes.table:
-    """Metrics named "part/what" as a table with one row a part and one column for what was measured."""
-    columns = list(dict.fromkeys(key.rpartition("/")[2] for key in metrics))
-    rows = list(dict.fromkeys(key.rpartition("/")[0] for key in metrics))
-    cell = {key: _metric(entry)[0] for key, entry in metrics.items()}
-    return table(["", *columns], [(row, *(cell.get(f"{row}/{column}", "") for column in columns)) for row in rows])
+def _by_part(metrics: dict) -> list[nodes.table]:
+    """Metrics named "part/what": one table for the parts of which the same was measured, so that no cell is empty."""
+    parts: dict[str, dict[str, str]] = {}
+    for key, entry in metrics.items():
+        part, _, what = key.rpartition("/")
+        parts.setdefault(part, {})[what] = _metric(entry)[0]
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for part, measured in parts.items():
+        alike.setdefault(tuple(measured), []).append(part)
+    return [_grid({part: parts[part] for part in names}, what) for what, names in alike.items()]
+
+
+def _grid(parts: dict[str, dict[str, str]], what: tuple[str, ...]) -> nodes.table:
+    """Parts down and measures across, or the other way round where there are many more measures than parts."""
+    parts = {part.replace("/", "/\u200b"): measured for part, measured in parts.items()}  # may break behind a slash
+    if len(what) > 2 * len(parts):
+        return table(["", *parts], [(name, *(measured[name] for measured in parts.values())) for name in what])
+    return table(["", *what], [(part, *(measured[name] for name in what)) for part, measured in parts.items()])
 
 
 def _used(env) -> dict[str, set[str]]:
