@@ -26,6 +26,7 @@ DATA = {
     "none": "no data needed",
     "synthetic": "data: synthetic, made on the spot",
 }
+THIN = re.compile(r"(?<=\d) (?=\d{3}(?!\d)|%)")  # the space inside 30 000 and before a %
 
 
 def meta(app, page: str) -> dict:
@@ -103,6 +104,15 @@ def number_title(app, doctree) -> None:
         title.insert(0, nodes.Text(f"{chapter.lstrip('0') or '0'} · "))
 
 
+def keep_numbers_whole(app, doctree) -> None:
+    """Numbers such as 30 000, and a number and its %, are never broken at the end of a line or in a narrow cell."""
+    as_typed = (nodes.literal, nodes.FixedTextElement, nodes.math, nodes.raw)
+    for text in list(doctree.findall(nodes.Text)):
+        whole = THIN.sub("\u00a0", text)
+        if whole != text and not isinstance(text.parent, as_typed):
+            text.parent.replace(text, nodes.Text(whole))
+
+
 def point_to_origin(app, config) -> None:
     """Launch buttons of a clone or fork on GitHub point to itself."""
     try:
@@ -144,5 +154,6 @@ def setup(app) -> dict:
     app.add_directive("color-legend", ColorLegend)
     app.connect("config-inited", point_to_origin)
     app.connect("doctree-read", number_title, priority=400)  # before Sphinx collects the titles
+    app.connect("doctree-read", keep_numbers_whole)
     app.connect("html-page-context", furnish)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
