@@ -291,7 +291,8 @@ def _command(words: str, command, context) -> nodes.section:
             section += [nodes.paragraph(text=head), nodes.literal_block(text, text, language="bash")]
         elif part:
             section += nodes.paragraph("", "", _said(part))
-    records = [r for p in command.get_params(context) if (r := p.get_help_record(context))]
+    options = [p for p in command.get_params(context) if p.param_type_name == "option"]
+    records = [r for p in options if (r := p.get_help_record(context))]
     rows = [(nodes.literal(text=option), _said(said)) for option, said in records if "--help" not in option]
     section += [table(["option", "what it does"], rows, "hoi-api-options")] if rows else []
     return section
