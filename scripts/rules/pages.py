@@ -32,7 +32,7 @@ def pictures(root: Path, html: Path) -> Iterator[Finding]:
         for tag in IMG.findall(path.read_text(encoding="utf-8")):
             alt = re.search(r"\balt=\"([^\"]*)\"", tag)
             decorative = "_static/images/logo" in tag or "aria-hidden" in tag
-            if not decorative and (not alt or len(alt[1].split()) < 3):
+            if not decorative and (not alt or len(alt[1].split()) < 5):
                 yield Finding(path.relative_to(root), "", "alt", f"a picture without words: {tag[:110]}")
 
 

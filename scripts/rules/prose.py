@@ -42,15 +42,15 @@ def typed_numbers(path: Path, where: str, text: str) -> Iterator[Finding]:
 def images(path: Path, where: str, text: str) -> Iterator[Finding]:
     """Every picture says what it shows."""
     for match in IMAGE.finditer(_without_code(text)):
-        if len(match["alt"].split()) < 3:
+        if len(match["alt"].split()) < 5:
             yield Finding(path, where, "alt", f"the picture {match['target']} needs words in its brackets")
     for match in CARD.finditer(text):
         alt = re.search(r":img-alt:\s*(.+)", match["body"])
-        if not alt or len(alt[1].split()) < 3:
+        if not alt or len(alt[1].split()) < 5:
             yield Finding(path, where, "alt", f"the picture {match['target']} needs an :img-alt: line")
     for match in DIRECTIVE.finditer(text):
         alt = re.search(r":alt:\s*(.+)", match["body"])
-        if not alt or len(alt[1].split()) < 3:
+        if not alt or len(alt[1].split()) < 5:
             yield Finding(path, where, "alt", f"the picture {match['target']} needs an :alt: line")
 
 

@@ -231,11 +231,9 @@ def light(browser) -> list[str]:
 
 def dark(browser) -> list[str]:
     """The same in dark mode, and no dark ink on the dark page."""
-    browser.page.emulate_media(color_scheme="dark")
-    _settle(browser)
+    _system(browser, "dark")
     faults = browser.page.evaluate("[...hoiProbe.contrast(4.5), ...hoiProbe.blackOnDark()]")
-    browser.page.emulate_media(color_scheme="light")
-    _settle(browser)
+    _system(browser, "light")
     return faults
 
 
@@ -243,16 +241,22 @@ def paper(browser) -> list[str]:
     """Printed, also by a reader in dark mode: key frames, no control, solutions unfolded, dark text."""
     page, faults = browser.page, []
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        _settle(browser)
+        _system(browser, scheme)
         page.evaluate("dispatchEvent(new Event('beforeprint'))")
         page.emulate_media(media="print", color_scheme=scheme)
         _settle(browser)
         faults += page.evaluate("[...hoiProbe.printed(), ...hoiProbe.pale()]")
         page.evaluate("dispatchEvent(new Event('afterprint'))")
-        page.emulate_media(media="screen", color_scheme="light")
-        _settle(browser)
+        page.emulate_media(media="screen", color_scheme=scheme)
+    _system(browser, "light")
     return sorted(set(faults))
+
+
+def _system(browser, scheme: str) -> None:
+    """Give the reader's system a dark or light scheme, and wait until a page that names its theme has followed."""
+    browser.page.emulate_media(color_scheme=scheme)
+    browser.page.wait_for_function(f"[undefined, '{scheme}'].includes(document.documentElement.dataset.theme)")
+    _settle(browser)
 
 
 def _settle(browser) -> None:

@@ -213,7 +213,7 @@ def test_a_heavy_file_is_found(package):
     [
         '<script src="https://cdn.example/x.js"></script>',
         "<link rel='stylesheet' href='//fonts.example/a.css'>",
-        '<img alt="three words here" src="http://example.org/a.png">',
+        '<img alt="five words or more here" src="http://example.org/a.png">',
         "<style>@import url(https://example.org/a.css)</style>",
         "<div style=\"background: url('https://example.org/a.png')\"></div>",
         '<iframe src="https://example.org"></iframe>',
