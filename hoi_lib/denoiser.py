@@ -307,8 +307,7 @@ class Denoiser(nn.Module, PyTorchModelHubMixin, library_name="hoi_lib", license=
             with redirect_stdout(io.StringIO()):  # the hub's own loader prints
                 model = super().from_pretrained(path, **{"strict": True, **kwargs})
         except Exception as error:  # whatever a damaged file or a deaf network makes of it, the checkpoint is no use
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise _broken(path, reason[0]) from error
+            raise _broken(path, _reason(error)) from error
         if not all(bool(x.isfinite().all()) for x in model.state_dict().values()):
             raise _broken(path, "some weights are not finite numbers")
         return model
@@ -331,6 +330,14 @@ def _check_folder(folder: Path) -> None:
         raise _broken(str(folder), "config.json is damaged") from None
     if unknown:
         raise _broken(str(folder), f"config.json names {', '.join(sorted(unknown))}, which this version does not know")
+
+
+def _reason(error: Exception) -> str:
+    """One line of an error's text: the first, or for weights of other shapes the first that does not fit."""
+    lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
+    if len(lines) > 1 and "state_dict" in lines[0]:
+        return f"its weights do not fit its config.json: {lines[1].rstrip('.')}"
+    return lines[0]
 
 
 def _broken(path: str, why: str) -> CheckpointError:

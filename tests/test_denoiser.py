@@ -360,6 +360,13 @@ def test_a_damaged_checkpoint_is_refused_in_one_clear_message(tmp_path, how):
     assert "\n" not in error.value.what and str(tmp_path) in error.value.what
 
 
+def test_weights_of_another_width_are_named_with_both_shapes(tmp_path):
+    tiny().save_pretrained(tmp_path)
+    damage(tmp_path, "another width")
+    with pytest.raises(CheckpointError, match=r"do not fit its config.json: size mismatch for .*\[32"):
+        Denoiser.from_pretrained(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["nowhere", "/nowhere/at/all", "nobody/nothing-of-the-kind"])
 def test_a_missing_checkpoint_is_refused(name):
     with pytest.raises(CheckpointError, match="cannot be used"):
