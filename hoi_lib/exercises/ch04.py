@@ -31,12 +31,12 @@ def three_means(answer: Sequence[float]) -> None:
 
 
 @exercise(
-    "object_numbers",
+    "path_numbers",
     chapter="04",
     hint="Where it is, how it is turned, how far it is open: 3, 6 and 1. A hand has 99, and there are two of them.",
     wrong=[[6, 7, 205], [12, 13, 211], [9, 10, 109], [9, 9, 207], [9, 15, 213]],
 )
-def object_numbers(answer: Sequence[int]) -> None:
+def path_numbers(answer: Sequence[int]) -> None:
     """How many numbers a frame describe a rigid object, a hinged one, and two hands that open a box?"""
     rigid, hinged, scene = answer
     require(rigid != 6, "a turn takes six numbers here, not three, for the reasons of chapter 2")
