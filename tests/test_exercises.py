@@ -130,6 +130,11 @@ def test_a_notebook_shows_a_mark_and_folds_the_hint(double):
     assert "<details>" not in grade("double", lambda x: 2 * x)._repr_html_()
 
 
+def test_no_chapter_takes_the_name_of_anothers_exercise(double):
+    with pytest.raises(ValueError, match="'double', in chapters 99 and 98"):
+        exercises.exercise("double", chapter="98", hint="Another.")(lambda answer: None)
+
+
 def test_an_unknown_name_suggests_the_nearest(double):
     with pytest.raises(ConfigError, match="double"):
         grade("dubble", 1)

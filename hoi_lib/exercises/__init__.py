@@ -100,6 +100,9 @@ def exercise(name: str, *, chapter: str, hint: str, wrong: Sequence = ()) -> Cal
 
     def register(function: Callable[[Any], None]) -> Callable[[Any], None]:
         question = (function.__doc__ or "").strip().split("\n\n")[0]
+        known = _REGISTRY.get(name)
+        if known is not None and known.chapter != chapter:
+            raise ValueError(f"two exercises are called {name!r}, in chapters {known.chapter} and {chapter}")
         _REGISTRY[name] = Exercise(name, chapter, " ".join(question.split()), function, hint, tuple(wrong))
         return function
 
