@@ -52,7 +52,8 @@ class Browser:
         self._chromium = self._playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
         context = self._chromium.new_context(viewport=self.size, service_workers="block", reduced_motion="reduce")
         context.route(lambda address: not LOCAL.match(address), lambda route: route.abort())
-        context.route_web_socket(lambda address: not LOCAL.match(address), self._refuse)
+        # a socket that is not connected on by hand stays where it is
+        context.route_web_socket(lambda address: not LOCAL.match(address), lambda socket: self._ask(socket.url))
         context.add_init_script("localStorage.clear()")  # every page is the first that this reader opens
         context.add_init_script(path=Path(__file__).with_name("probe.js"))
         self.page = context.new_page()
@@ -69,10 +70,6 @@ class Browser:
     def _ask(self, address: str) -> None:
         if not address.startswith(("data:", "blob:")):
             self.requests.append(address)
-
-    def _refuse(self, socket) -> None:
-        self._ask(socket.url)
-        socket.close()
 
     def _hear(self, message) -> None:
         if message.type == "error" or (message.type == "warning" and "Error" in message.text):
