@@ -77,6 +77,17 @@ def test_a_failed_step_fails_the_whole_and_the_rest_still_runs(monkeypatch, capf
     assert "FAIL  first" in said and "ok    second" in said and "FAILED: first" in said
 
 
+def test_one_line_says_that_there_was_no_browser(monkeypatch, capfd):
+    many = [sys.executable, "-c", f"print('SKIPPED [9] a.py: {run_tests.ABSENT}\\n' * 5 + '1 passed, 45 skipped')"]
+    monkeypatch.setattr(run_tests, "steps", lambda jobs: {"pages": many})
+    monkeypatch.setattr(run_tests, "find_chromium", lambda: None)
+    assert run_tests.main() == 0
+    said = capfd.readouterr().out.splitlines()
+    assert [line for line in said if run_tests.ABSENT in line and not line.startswith("+")] == [
+        f"note  {run_tests.ABSENT}"
+    ]
+
+
 def test_the_steps_leave_out_no_test_and_no_notebook():
     steps = run_tests.steps("2")
     assert [step for step in steps] == ["lint", "unit tests", "book", "pages", "notebooks"]
