@@ -19,7 +19,7 @@ from hoi_lib.refiner import Refinement, Refiner
 from hoi_lib.text import VERBS, captions, parse
 
 EXAMPLES = Path(__file__).parent / "assets" / "refined" / "long.json"
-"""Refined texts of four captions, written by hand, as long as the prompt of :mod:`hoi_lib.llm` asks for."""
+"""Refined texts of four captions, written for the book, as long as the prompt of :mod:`hoi_lib.llm` asks for."""
 
 
 def rotated(refiner: Refiner) -> Refiner:

@@ -3,7 +3,7 @@
     python scripts/level_tokens.py FOLDER [--out book/records/level_tokens.json]
 
 FOLDER holds CLIP's vocab.json and merges.txt, or its tokenizer.json (``hf download openai/clip-vit-base-patch32``).
-Counted are the texts by rules of every caption of the vocabulary and the longer ones written by hand.
+Counted are the texts by rules of every caption of the vocabulary and the longer ones that were written for the book.
 """
 
 from __future__ import annotations
