@@ -136,7 +136,7 @@ class Replay:
         with np.load(path) as file:
             self.arrays = {name: file[name] for name in file.files}
         self.steps: list[int] = self.arrays["steps"].tolist()
-        self.verbs = sorted({name.split("/")[0] for name in self.arrays if "/" in name})
+        self.verbs = list(dict.fromkeys(name.split("/")[0] for name in self.arrays if "/" in name))
 
     def caption(self, verb: str) -> str:
         """The sentence that the clip was sampled from."""

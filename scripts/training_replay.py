@@ -110,7 +110,7 @@ def main() -> None:
         rule=run["rule"],
         notes=[
             "one seed; averaged weights; every snapshot samples from the same noise",
-            "a network of width 64 with 3 blocks, a quarter of an hour's training: not the one that ships",
+            "a network of width 64 with 3 blocks, not the one that ships",
             "wall time of the training alone, on a machine with other work",
         ],
     )
