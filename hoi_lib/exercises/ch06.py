@@ -94,7 +94,7 @@ def _change(metric: str, good: int) -> str:
 def _any_json(answer: str) -> bool:
     try:
         return isinstance(json.loads(answer), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -151,4 +151,5 @@ def _nonsense() -> dict[str, str]:
         "a number alone": "3",
         "null": "null",
         "a string": json.dumps(whole),
+        "brackets without end": "[" * 100_000,
     }
