@@ -29,7 +29,7 @@ start_warp()
 
 @wp.struct
 class Bodies:
-    """B meshes with their exact corners: body b has the faces from ``first[b]`` on, in the box ``low``..``high``."""
+    """B meshes with their exact corners: body b has the faces from ``first[b]`` on, in a box, ``low`` to ``high``."""
 
     mesh: wp.array(dtype=wp.uint64)
     first: wp.array(dtype=wp.int32)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from html import escape
+from inspect import cleandoc
 from pathlib import Path
 
 from docutils import nodes
@@ -282,9 +284,10 @@ def commands(app, click) -> list[tuple]:
 def _command(words: str, command, context) -> nodes.section:
     section = nodes.section(ids=["cli-" + words.replace(" ", "-")], names=[words], classes=["hoi-api-module"])
     section += nodes.title(text=words)
+    context.terminal_width = context.max_content_width = 1000  # no line is broken, least of all inside a name
     usage = command.get_usage(context).removeprefix("Usage:")
     section += nodes.raw("", f'<p class="hoi-sig"><code>{escape(" ".join(usage.split()))}</code></p>', format="html")
-    for part in re.split(r"\n\s*\n", (command.help or "").strip()):
+    for part in re.split(r"\n\s*\n", cleandoc(command.help or "")):
         if part.startswith("\b"):
             head, *lines = part.strip("\b\n ").splitlines()
             text = "\n".join(line.strip() for line in lines)
@@ -323,11 +326,13 @@ def _contents(found: dict[str, Module]) -> nodes.bullet_list:
 
 
 def _alphabet(found: dict[str, Module]) -> nodes.paragraph:
-    """Every function, class and constant by its name."""
+    """Every function, class and constant by its name, with its module where others have the same."""
+    shared = Counter(entry.name for module in found.values() for entry in module.entries)
     line = nodes.paragraph(classes=["hoi-api-alphabet"])
     for entry in sorted((e for m in found.values() for e in m.entries), key=lambda e: (e.name.lower(), e.module)):
         line += [nodes.Text(" · " if len(line) else "")]
-        line += nodes.reference(text=entry.name, refuri=f"#{entry.anchor}", internal=True, reftitle=entry.module)
+        shown = f"{entry.module}.{entry.name}" if shared[entry.name] > 1 else entry.name
+        line += nodes.reference(text=shown, refuri=f"#{entry.anchor}", internal=True, reftitle=entry.module)
     return line
 
 
