@@ -168,10 +168,11 @@ class ApiReference(SphinxDirective):
         section = nodes.section(ids=[module.anchor], names=[f"hoi_lib.{module.name}"], classes=["hoi-api-module"])
         section += nodes.title(text=f"hoi_lib.{module.name}")
         line = nodes.paragraph(classes=["hoi-api-facts"])
-        line += nodes.Text("taught in ")
-        for i, chapter in enumerate(chapters.split()):
-            line += [nodes.Text(", " if i else ""), self._chapter(f"chapter {chapter.lstrip('0') or '0'}", chapter)]
-        line += [nodes.Text(" · source "), nodes.literal(text=module.path.relative_to(LIBRARY.parent).as_posix())]
+        for i, chapter in enumerate(c for c in chapters.split() if self.pages.get(c) in self.env.found_docs):
+            line += nodes.Text(", " if i else "taught in ")
+            line += self._chapter(f"chapter {chapter.lstrip('0') or '0'}", chapter)
+        source = module.path.relative_to(LIBRARY.parent).as_posix()
+        line += [nodes.Text(" · source " if len(line) else "source "), nodes.literal(text=source)]
         section += [line, *self._prose(module.doc, f"hoi_lib.{module.name}", module.name)]
         section += [self._entry(entry) for entry in module.entries]
         return section
