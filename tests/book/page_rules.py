@@ -216,7 +216,7 @@ def solutions(browser) -> list[str]:
 
 
 def phone(browser) -> list[str]:
-    """Nothing scrolls sideways at 390 pixels."""
+    """Neither the page nor a table on it scrolls sideways at 390 pixels."""
     browser.page.set_viewport_size(PHONE)
     _settle(browser)
     faults = browser.page.evaluate(f"hoiProbe.tooWide({PHONE['width']})")

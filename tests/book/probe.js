@@ -208,6 +208,7 @@
       faults.push(`the page is ${page} wide: ${wide.slice(0, 3).map(name).join("; ")}`);
     }
     for (const root of widgets()) if (root.scrollWidth > root.clientWidth + 1) faults.push(`wider than its card: ${name(root)}`);
+    for (const table of all(".bd-article table")) if (table.scrollWidth > table.clientWidth + 1) faults.push(`a table scrolls sideways: ${name(table)}`);
     return faults;
   }
 

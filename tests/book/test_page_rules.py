@@ -178,6 +178,12 @@ FAULTS = {
         "<div class=hoi-widget style='overflow:hidden'><div style='width:600px'>wide</div></div>",
         "wider than its card",
     ),
+    "a table wider than a phone": (
+        rules.phone,
+        "<div class=bd-article><table style='display:block;overflow:auto;max-width:300px'><td>"
+        "<div style='width:600px'>wide</div></table></div>",
+        "a table scrolls",
+    ),
     "a button on paper": (rules.paper, "<button>Copy</button>", "a control is printed"),
     "a slider on paper": (rules.paper, f"<div class=hoi-widget>{RANGE.format(0, '')}{READOUT}</div>", "a control"),
     "a widget without key frames": (rules.paper, "<div class=hoi-widget>one</div>", "no key frame"),
