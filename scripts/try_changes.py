@@ -57,6 +57,24 @@ CHANGES = (
         'row["verb"] == "shake", row["category"] == "bottle"',
     ),
     Change(
+        "05_object_encoder",
+        "objects: a phone and a ball",
+        'kinds = ["mug", "hammer", "bottle", "bowl", "pliers", "laptop"]',
+        'kinds = ["phone", "hammer", "ball", "bowl", "pliers", "notebook"]',
+    ),
+    Change(
+        "06_refinement",
+        "verbs: all but the last",
+        "verbs = sorted(VERBS, key=lambda verb: VERB_RULES[verb][3])",
+        "verbs = sorted(VERBS, key=lambda verb: VERB_RULES[verb][3])[:-1]",
+    ),
+    Change(
+        "07_embeddings",
+        "training: half the steps",
+        "heard, steps=800) for name, each in codes",
+        "heard, steps=400) for name, each in codes",
+    ),
+    Change(
         "08_denoiser",
         "a verb: shake",
         'row["verb"] == "pour"',
@@ -121,6 +139,30 @@ CHANGES = (
         "an object: the last that is held",
         'batch.object_name.index("can_medium")',
         "len(batch.object_name) - 1",
+    ),
+    Change(
+        "14_total",
+        "loss weights: contact 5, penetration 10",
+        "chosen = dict(shipped)",
+        'chosen = {**shipped, "con": 5.0, "pen": 10.0}',
+    ),
+    Change(
+        "14_total",
+        "weights of Eq. 15: three others",
+        "(0.02, 0.1, 0.5, 2.0, 20.0)",
+        "(0.05, 1.0, 40.0)",
+    ),
+    Change(
+        "15_training",
+        "a learning rate and more steps",
+        'few = {"steps": "8",',
+        'few = {"lr": "3e-4", "steps": "12",',
+    ),
+    Change(
+        "15_training",
+        "a width: 48",
+        'few = {"steps": "8",',
+        'few = {"denoiser.width": "48", "steps": "8",',
     ),
     Change(
         "16_sampling",
