@@ -1,4 +1,4 @@
-"""Checks of chapter 3, "The hand: MANO and a stand-in"."""
+"""Checks of chapter 3, "The hand and its stand-in"."""
 
 from __future__ import annotations
 
