@@ -89,7 +89,7 @@ class Block(nn.Module):
 
 
 def sinusoid(position: Tensor, width: int) -> Float[Tensor, "... D"]:
-    """Sines and cosines of a position (a frame, a noise level) at ``width / 2`` wavelengths from 2π to nearly 20 000 π."""
+    """Sines and cosines of a position (a frame, a noise level): ``width / 2`` wavelengths, 2π to nearly 20 000 π."""
     rate = torch.exp(torch.arange(width // 2, device=position.device) * (-2 * math.log(1e4) / width))
     angle = position[..., None].float() * rate
     return torch.cat([angle.sin(), angle.cos()], -1)
