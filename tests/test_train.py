@@ -204,7 +204,7 @@ def test_an_older_run_or_a_foreign_folder_is_never_written_over(store, whole, tm
 
 
 def test_the_loss_falls(store, tmp_path):
-    config = replace(TINY, steps=150, lr=3e-3, log_every=10, validate_every=50, weights=NO_SETS)
+    config = replace(TINY, steps=90, lr=3e-3, log_every=10, validate_every=30, weights=NO_SETS)
     curves = train(config, store, tmp_path / "run", progress=False)["curves"]
     for name in ("training/total", "validation/total", "validation/rec"):
         first, last = curves[name]["value"][0], curves[name]["value"][-1]
