@@ -103,7 +103,7 @@ NAMED = {
     "wrist far off": "wrist not carried",
 }  # the verdict that a mistake of another name belongs to
 NEVER_SURE = ("no betas", "wrist not carried")  # shapes may be unknown; a small offset may be a poor fit
-LOOKED_AT = 16  # clips: fewer than in a real check, to save time
+LOOKED_AT = 12  # clips: fewer than in a real check, to save time
 
 
 def damaged(source, folder, name, count=None):
