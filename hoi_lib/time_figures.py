@@ -36,7 +36,7 @@ def clock_faces(level: int, step: int, rates: Sequence[float], columns: int = 4)
         parts.append(Text(x, y - 1.6, f"{2 * math.pi / rate:,.0f}".replace(",", " "), "ink", "middle"))
     rows = -(-len(rates) // columns)
     limits = {"xlim": (-1.2, 2.4 * columns - 1.2), "ylim": (1.2 - 3.2 * rows, 1.2)}
-    return Plot(parts, title=f"{len(rates)} clocks, levels per turn", equal=True, **limits)
+    return Plot(parts, title=f"{len(rates)} clocks, levels per turn", equal=True, bare=True, **limits)
 
 
 def main_directions(features: Float[Tensor, "T D"]) -> tuple[Float[Tensor, "T 2"], float]:

@@ -23,6 +23,8 @@ def draw(plot) -> np.ndarray:
     if plot.xnames:
         axes.set_xticks(range(len(plot.xnames)), plot.xnames)
     axes.spines[["top", "right"]].set_visible(False)
+    if plot.bare:
+        axes.axis("off")
     if any(getattr(s, "label", None) for s in plot.series):
         axes.legend(fontsize=8, frameon=False)
     buffer = io.BytesIO()

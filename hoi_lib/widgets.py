@@ -126,7 +126,8 @@ class Plot:
     """Axes and what is drawn on them.
 
     Limits are taken over all frames unless given, so that nothing jumps. ``equal`` gives both axes the same scale;
-    ``xscale`` and ``yscale`` are "linear" or "log"; ``xnames`` puts words instead of numbers at 0, 1, 2, … of x.
+    ``xscale`` and ``yscale`` are "linear" or "log"; ``xnames`` puts words instead of numbers at 0, 1, 2, … of x;
+    ``bare`` leaves out axes and numbers.
     """
 
     series: Sequence
@@ -139,6 +140,7 @@ class Plot:
     yscale: str = "linear"
     equal: bool = False
     xnames: tuple[str, ...] = ()
+    bare: bool = False
 
 
 @dataclass(frozen=True)

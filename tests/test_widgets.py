@@ -123,7 +123,7 @@ def browser(tmp_path_factory):
         xnames=("a", "b"),
         title="every kind",
     )
-    arrow = Plot([Line([0, 1], [0, 1], "finger", arrow=True)], equal=True, yscale="linear")
+    arrow = Plot([Line([0, 1], [0, 1], "finger", arrow=True)], equal=True, yscale="linear", bare=True)
     parts = [
         static_widget(curve, [Slider("frequency", range(1, 9), "k = {}", play=True), Choice("sign", "+-")], ALT),
         static_widget([Frame([every, arrow], f"state {k}") for k in range(3)], Slider("k", range(3)), ALT),
@@ -186,6 +186,12 @@ def test_every_kind_of_series_is_drawn(page):
     stage = "document.querySelectorAll('.hoi-stage')[1]"
     count = page.evaluate(f"['rect[rx]','path','text'].map((s) => {stage}.querySelectorAll(s).length)")
     assert count[0] >= 2 and count[1] >= 3 and count[2] >= 5
+
+
+def test_a_bare_plot_has_neither_numbers_nor_grid(page):
+    numbered, bare = (page.locator(".hoi-widget").nth(1).locator("svg:has(clipPath)").nth(k) for k in (0, 1))
+    assert numbered.locator("text.muted, line.grid").count() > 4
+    assert bare.locator("text.muted, line.grid").count() == 0 and bare.locator("path, line").count() > 0
 
 
 def test_a_phone_shows_all_of_it(page):

@@ -69,14 +69,14 @@ function (key, data) {
     }
     const [xlog, ylog] = [axes.xscale === "log", axes.yscale === "log"];
     const [x, y] = [scale(xlim, box.left, box.right, xlog), scale(ylim, box.bottom, box.top, ylog)];
-    for (const v of ticks(ylim, Math.max(3, height / 70), ylog)) {
+    for (const v of axes.bare ? [] : ticks(ylim, Math.max(3, height / 70), ylog)) {
       shape(svg, "line", { x1: box.left, x2: box.right, y1: y(v), y2: y(v), class: "grid" });
       shape(svg, "text", { x: box.left - 6, y: y(v) + 4, "text-anchor": "end", class: "muted" }, word(v, ylog));
     }
-    const names = axes.xnames || null;
+    const names = axes.bare ? [] : axes.xnames || null;
     for (const v of names ? names.map((_, i) => i) : ticks(xlim, Math.max(3, width / 90), xlog))
       shape(svg, "text", { x: x(v), y: box.bottom + 16, "text-anchor": "middle", class: "muted" }, names ? names[v] : word(v, xlog));
-    shape(svg, "line", { x1: box.left, x2: box.right, y1: box.bottom, y2: box.bottom, class: "grid" });
+    if (!axes.bare) shape(svg, "line", { x1: box.left, x2: box.right, y1: box.bottom, y2: box.bottom, class: "grid" });
     if (axes.title) shape(svg, "text", { x: box.left, y: 14, class: "title" }, axes.title);
     if (axes.xlabel) shape(svg, "text", { x: (box.left + box.right) / 2, y: height - 6, "text-anchor": "middle" }, axes.xlabel);
     if (axes.ylabel) shape(svg, "text", { transform: `translate(13 ${(box.top + box.bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, axes.ylabel);
