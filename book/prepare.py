@@ -27,13 +27,14 @@ def wanted(text: str) -> list[str]:
 
 
 def missing(lines: list[str], version=metadata.version) -> list[str]:
-    """Those requirements that the installed packages do not meet."""
+    """Those requirements whose package is not installed, or is older than asked for."""
     from packaging.requirements import Requirement  # every Jupyter brings it
 
     def met(line: str) -> bool:
         requirement = Requirement(line)
+        least = [part for part in requirement.specifier if not part.operator.startswith("<")]  # newer may stay
         try:
-            return requirement.specifier.contains(version(requirement.name), prereleases=True)
+            return all(part.contains(version(requirement.name), prereleases=True) for part in least)
         except metadata.PackageNotFoundError:
             return False
 

@@ -15,6 +15,7 @@ from hoi_lib.conditions import Conditions
 from hoi_lib.denoiser import Denoiser, NoiseLevel
 from hoi_lib.errors import ConfigError
 from hoi_lib.experts import Heard, Routing
+from hoi_lib.forward_figures import watched
 
 
 def without(level: NoiseLevel, group: int) -> NoiseLevel:
@@ -45,15 +46,7 @@ def overheard(
     ears = [[group.guides[:1] for group in block.feedforward.groups] for block in denoiser.blocks if denoiser.routers]
     if not ears or not all(guides for row in ears for guides in row):
         raise ConfigError("nothing can be overheard: no text guides the groups of this network.")
-    found = {}
-    hooks = [
-        guides[0].attention.register_forward_pre_hook(lambda _, given, key=(n, g): found.__setitem__(key, given))
-        for n, row in enumerate(ears)
-        for g, guides in enumerate(row)
-    ]
-    try:
+    parts = {f"{n}/{g}": guides[0].attention for n, row in enumerate(ears) for g, guides in enumerate(row)}
+    with watched(parts) as seen:
         denoiser.estimate(x_BLX, t_B, conditions, valid_BL)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return [[found[n, g] for g in range(len(row))] for n, row in enumerate(ears)]
+    return [[seen[f"{n}/{g}"][0] for g in range(len(row))] for n, row in enumerate(ears)]

@@ -58,8 +58,7 @@ def shares_figure(curves: Mapping[str, Mapping[str, list]], ends: Mapping[str, M
     area.set(xlim=(steps[0], steps[-1]), ylim=(0, 1), xlabel="step", ylabel="share of the gradient")
     area.set_title("the printed weights, from the first step on")
     shared_bars(bars, ends)
-    handles = [plt.Rectangle((0, 0), 1, 1, fc=plots.COLORS[c], hatch=h, ec="white") for _, c, h in LOOKS.values()]
-    figure.legend(handles, [words for words, *_ in LOOKS.values()], loc="outside lower center", ncols=4, fontsize=12)
+    _key(figure)
     return figure
 
 
@@ -81,14 +80,21 @@ def shared_bars(axis: Axes, rows: Mapping[str, Mapping[str, float]]) -> None:
     axis.grid(False)
 
 
+def _key(figure: Figure) -> None:
+    """Which colour and hatching is which term, below the figure."""
+    from matplotlib.patches import Rectangle
+
+    handles = [Rectangle((0, 0), 1, 1, fc=plots.COLORS[c], hatch=h, ec="white") for _, c, h in LOOKS.values()]
+    figure.legend(handles, [words for words, *_ in LOOKS.values()], loc="outside lower center", ncols=4, fontsize=12)
+
+
 def rulers_of_pull(rows: Mapping[str, Mapping[str, float]]) -> Figure:
     """One lying bar per ruler, each divided among the terms by what that ruler says of them."""
     import matplotlib.pyplot as plt
 
     figure, axis = plt.subplots(figsize=(6.2, 4.6))
     shared_bars(axis, {name: {k: v / sum(row.values()) for k, v in row.items()} for name, row in rows.items()})
-    handles = [plt.Rectangle((0, 0), 1, 1, fc=plots.COLORS[c], hatch=h, ec="white") for _, c, h in LOOKS.values()]
-    figure.legend(handles, [words for words, *_ in LOOKS.values()], loc="outside lower center", ncols=4, fontsize=12)
+    _key(figure)
     return figure
 
 
