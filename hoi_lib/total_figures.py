@@ -158,8 +158,8 @@ def bought_figure(runs: Mapping[str, Sequence[tuple[float, float, float, float]]
             y = [row[2 + k] for row in rows]
             panel.plot(share, y, marker + "-", color=plots.COLORS[color], ms=9, lw=1.2, label=words)
             for x, v, row in zip(share, y, rows, strict=True):
-                aside = -10 if color == "joint" else 10  # the two lines cross: each has its own side
-                panel.annotate(f"{row[0]:g}", (x, v), (aside, 8), textcoords="offset points", ha="center", fontsize=12)
+                up = 10 if (color == "joint") == (k == 0) else -20  # away from the other line
+                panel.annotate(f"{row[0]:g}", (x, v), (0, up), textcoords="offset points", ha="center", fontsize=12)
             panel.margins(x=0.06, y=0.28)
     panels[0].set(ylabel="penetration")
     panels[1].set(ylabel="contact ratio", xlabel="share of the gradient that Equation 14 has")
